@@ -1,0 +1,1 @@
+//! NATS JWT claims, nkeys and xkey sealing: everything a nats-server signs or reads.

@@ -1,0 +1,1 @@
+//! The decision service: pipeline and gRPC server.

@@ -1,0 +1,1 @@
+//! OpenID Connect discovery, JWKS, token verification, and the sources of memberships.

@@ -1,0 +1,1 @@
+//! Rules and subject templates to permissions: pure, no I/O.

@@ -1,0 +1,16 @@
+//! Compiles `natsgate/v1/*.proto` with protox, in Rust: no `protoc` is needed to build.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use protox::prost::Message;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=natsgate");
+    let descriptors = protox::compile(["natsgate/v1/decision.proto"], ["."])?;
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo did not set OUT_DIR")?);
+    // Served by gRPC reflection.
+    std::fs::write(out.join("natsgate.v1.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure().compile_fds(descriptors)?;
+    Ok(())
+}

@@ -1,0 +1,17 @@
+//! The gRPC API `natsgate.v1` and its generated bindings: messages, client and server.
+//!
+//! The `.proto` files beside this crate's sources are the interface; nothing is added to them here.
+
+/// Package `natsgate.v1`.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    reason = "generated; the documentation is the .proto file's"
+)]
+pub mod v1 {
+    tonic::include_proto!("natsgate.v1");
+
+    /// The package's file descriptor set, encoded, for gRPC reflection.
+    pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("natsgate.v1");
+}

@@ -1,0 +1,2 @@
+//! natsgate: an authorization gateway for NATS.
+fn main() {}
