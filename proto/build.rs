@@ -11,6 +11,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo did not set OUT_DIR")?);
     // Served by gRPC reflection.
     std::fs::write(out.join("natsgate.v1.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    // ConnectOptions holds credentials: src/credentials.rs has a Debug for it that does not show them.
+    tonic_prost_build::configure().skip_debug(["natsgate.v1.ConnectOptions"]).compile_fds(descriptors)?;
     Ok(())
 }

@@ -1,6 +1,9 @@
 //! The gRPC API `natsgate.v1` and its generated bindings: messages, client and server.
 //!
-//! The `.proto` files beside this crate's sources are the interface; nothing is added to them here.
+//! The `.proto` files beside this crate's sources are the interface; nothing is added to them here but care for the
+//! one message that holds credentials.
+
+mod credentials;
 
 /// Package `natsgate.v1`.
 #[allow(
@@ -13,5 +16,5 @@ pub mod v1 {
     tonic::include_proto!("natsgate.v1");
 
     /// The package's file descriptor set, encoded, for gRPC reflection.
-    pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("natsgate.v1");
+    pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/natsgate.v1.bin"));
 }

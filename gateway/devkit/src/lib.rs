@@ -1,1 +1,30 @@
-//! Real servers as child processes, a development OpenID provider and a mock clock, for tests and the demo.
+//! Real servers as child processes, a development OpenID provider, a mock clock and a log capture: what natsgate's
+//! whole-system tests, `natsgate demo` and `natsgate dev` run beside natsgate itself.
+//!
+//! Nothing here belongs in production: keys are made at start and thrown away, every listener is on the loopback
+//! interface, and the providers issue whatever token they are asked for. The production commands do not link this
+//! crate (the root package leaves it out without its default features).
+//!
+//! The binaries come from `.tools/`, filled by `make setup`; see [`tools`].
+
+pub mod clock;
+pub mod error;
+pub mod log_capture;
+pub mod nats;
+pub mod oidc;
+pub mod process;
+pub mod redis;
+pub mod tools;
+
+pub use clock::MockClock;
+pub use error::DevkitError;
+pub use log_capture::LogCapture;
+pub use nats::config_mode::{ConfigMode, ConfigModeOptions, ConfiguredUser};
+pub use nats::operator_mode::{OperatorMode, OperatorModeOptions, PreparedUser, TargetAccount};
+pub use nats::server::{ClusterOptions, NatsServer, NatsServerOptions};
+pub use oidc::algorithm::SigningAlgorithm;
+pub use oidc::certified::{OidcProvider, OidcProviderOptions, TokenOptions};
+pub use oidc::development::{DevProvider, DevProviderOptions, Fault, Fetches, Person};
+pub use oidc::spec::{Signature, TokenSpec};
+pub use redis::RedisServer;
+pub use tools::NatsVersion;

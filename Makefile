@@ -1,0 +1,62 @@
+# natsgate's two commands are `make demo` and `make test`; `make help` lists the rest.
+# Both fetch what they need beside natsgate into .tools/ (scripts/setup) and say what is missing where they cannot.
+
+CARGO ?= cargo
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo dev setup setup-demo test test-full format lint unit doc lean deny deny-required
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: setup-demo ## a real nats-server, an OpenID provider and natsgate play alice and mallory; exit 0 only if all of it held
+	$(CARGO) build --locked
+	$(CARGO) run --locked --quiet -- demo
+
+dev: setup-demo ## the demo's set-up kept running, with commands to try by hand
+	$(CARGO) build --locked
+	$(CARGO) run --locked --quiet -- dev
+
+setup: ## fetch everything that the tests run beside natsgate
+	scripts/setup
+
+setup-demo:
+	scripts/setup demo
+
+test: setup format lint unit doc lean deny ## formatting, lints, all fast tests, documentation
+	@echo "make test: all of it held"
+
+test-full: setup format lint unit doc lean deny-required ## test, and cargo-deny must be there
+	@echo "make test-full: all of it held"
+
+format: ## rustfmt, check only
+	$(CARGO) fmt --all --check
+
+lint: ## clippy, warnings denied
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+unit: ## every test, the whole-system ones included
+	$(CARGO) test --locked --workspace
+
+doc: ## build the documentation, warnings denied
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
+
+lean: ## what production links has no development servers in it
+	scripts/check-lean
+	$(CARGO) check --locked -p natsgate --no-default-features
+
+deny: ## licences, advisories, duplicates: where cargo-deny is installed
+	@if $(CARGO) deny --version >/dev/null 2>&1; then \
+	  $(CARGO) deny --locked check; \
+	else \
+	  echo "************************************************************************"; \
+	  echo "* NOT CHECKED: licences, advisories, banned and duplicate dependencies. *"; \
+	  echo "* cargo-deny is not installed: cargo install --locked cargo-deny        *"; \
+	  echo "************************************************************************"; \
+	fi
+
+deny-required:
+	@$(CARGO) deny --version >/dev/null 2>&1 || \
+	  { echo "make test-full: cargo-deny is missing: cargo install --locked cargo-deny" >&2; exit 1; }
+	$(CARGO) deny --locked check

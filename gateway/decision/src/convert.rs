@@ -1,0 +1,108 @@
+//! Between the gRPC messages and the vocabulary.
+
+use std::time::SystemTime;
+
+use natsgate_core::{
+    Connection, Denial, Grant, Limits, Permissions, ResponsePermission, SubscribeSubject, TimeWindow,
+};
+use natsgate_proto::v1;
+
+/// The connection an authorization request is about.
+///
+/// # Errors
+/// What is missing, for an `INVALID_ARGUMENT`.
+pub fn connection(request: &v1::AuthorizeRequest) -> Result<Connection, &'static str> {
+    let server = request.server.as_ref().ok_or("the request has no `server`")?;
+    let client = request.client.as_ref().ok_or("the request has no `client`")?;
+    if server.id.is_empty() {
+        return Err("the request's `server.id` is empty");
+    }
+    if request.user_nkey.is_empty() {
+        return Err("the request's `user_nkey` is empty");
+    }
+    Ok(Connection {
+        cluster: request.cluster.clone(),
+        server_id: server.id.clone(),
+        server_name: server.name.clone(),
+        server_version: server.version.clone(),
+        server_tags: server.tags.clone(),
+        client_id: client.id,
+        client_host: client.host.clone(),
+        client_name: client.name.clone(),
+        client_kind: client.kind.clone(),
+        client_type: client.r#type.clone(),
+        mqtt_id: client.mqtt_id.clone(),
+        user_nkey: request.user_nkey.clone(),
+    })
+}
+
+/// A grant as a message.
+pub fn grant(grant: Grant) -> v1::Grant {
+    v1::Grant {
+        account: grant.account,
+        principal: Some(v1::Principal { issuer: grant.principal.issuer, subject: grant.principal.subject }),
+        permissions: Some(permissions(grant.permissions)),
+        limits: Some(limits(grant.limits)),
+        expires_at: Some(timestamp(grant.expires_at)),
+        policy_digest: grant.policy_digest,
+    }
+}
+
+/// A denial as a message.
+pub fn denial(denial: Denial) -> v1::Denial {
+    v1::Denial { reason: denial.reason.code().to_owned(), detail: denial.detail }
+}
+
+/// `time` in whole seconds, rounded down, so that nothing outlives what it was derived from.
+fn timestamp(time: SystemTime) -> prost_types::Timestamp {
+    prost_types::Timestamp { seconds: natsgate_core::clock::unix_seconds(time), nanos: 0 }
+}
+
+fn permissions(permissions: Permissions) -> v1::Permissions {
+    let texts = |subjects: Vec<natsgate_core::Subject>| subjects.into_iter().map(String::from).collect();
+    let subscriptions = |subjects: Vec<SubscribeSubject>| subjects.into_iter().map(subscribe_subject).collect();
+    v1::Permissions {
+        publish_allow: texts(permissions.publish.allow),
+        publish_deny: texts(permissions.publish.deny),
+        subscribe_allow: subscriptions(permissions.subscribe.allow),
+        subscribe_deny: subscriptions(permissions.subscribe.deny),
+        responses: permissions.responses.map(response_permission),
+    }
+}
+
+fn subscribe_subject(subject: SubscribeSubject) -> v1::SubscribeSubject {
+    v1::SubscribeSubject {
+        subject: subject.subject.into(),
+        queue: subject.queue.map(String::from).unwrap_or_default(),
+    }
+}
+
+fn response_permission(permission: ResponsePermission) -> v1::ResponsePermission {
+    v1::ResponsePermission {
+        max_messages: permission.max_messages,
+        // Longer than the type can say is as good as no bound; a session does not live that long.
+        ttl: permission.ttl.and_then(|ttl| prost_types::Duration::try_from(ttl).ok()),
+    }
+}
+
+fn limits(limits: Limits) -> v1::Limits {
+    let (windows, location) = limits.times.map(|times| (times.windows, times.location)).unwrap_or_default();
+    v1::Limits {
+        subscriptions: limits.subscriptions,
+        payload: limits.payload,
+        data: limits.data,
+        connection_types: limits
+            .connection_types
+            .unwrap_or_default()
+            .into_iter()
+            .map(|kind| kind.as_str().to_owned())
+            .collect(),
+        source_networks: limits.source_networks.unwrap_or_default().iter().map(ToString::to_string).collect(),
+        times: windows.into_iter().map(time_window).collect(),
+        times_location: location.unwrap_or_default(),
+    }
+}
+
+fn time_window(window: TimeWindow) -> v1::TimeWindow {
+    v1::TimeWindow { start: window.start.to_string(), end: window.end.to_string() }
+}

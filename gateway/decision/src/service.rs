@@ -1,0 +1,121 @@
+//! `DecisionService.Authorize`: the gRPC face of the pipeline.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use data_encoding::BASE32_NOPAD;
+use natsgate_core::{Deadline, Failure};
+use natsgate_proto::v1::authorize_response::Result as Answer;
+use natsgate_proto::v1::decision_service_server::DecisionService;
+use natsgate_proto::v1::{AuthorizeRequest, AuthorizeResponse};
+use tokio::sync::Semaphore;
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response, Status};
+
+use crate::pipeline::Pipeline;
+use crate::{audit, convert};
+
+/// What bounds one instance.
+#[derive(Debug, Clone, Copy)]
+pub struct DeciderLimits {
+    /// Decisions at once; one more is answered `RESOURCE_EXHAUSTED`, so that the shim asks another instance.
+    pub max_in_flight: usize,
+    /// The longest a decision may take, whatever the caller allows.
+    pub max_decision_time: Duration,
+}
+
+/// Decides, for gRPC callers and for a shim in the same process.
+#[derive(Clone)]
+pub struct Decider {
+    pipeline: Arc<Pipeline>,
+    limits: DeciderLimits,
+    places: Arc<Semaphore>,
+}
+
+impl Decider {
+    /// A decider over `pipeline`.
+    pub fn new(pipeline: Arc<Pipeline>, limits: DeciderLimits) -> Self {
+        let places = Arc::new(Semaphore::new(limits.max_in_flight.min(Semaphore::MAX_PERMITS)));
+        Self { pipeline, limits, places }
+    }
+}
+
+#[tonic::async_trait]
+impl DecisionService for Decider {
+    async fn authorize(&self, request: Request<AuthorizeRequest>) -> Result<Response<AuthorizeResponse>, Status> {
+        let allowed = grpc_timeout(request.metadata()).unwrap_or(self.limits.max_decision_time);
+        let deadline = Deadline::after(allowed).or_sooner(self.limits.max_decision_time);
+        let mut request = request.into_inner();
+        let connect = request.connect_options.take().unwrap_or_default();
+        let _place = self.places.try_acquire().map_err(|_| {
+            tracing::warn!(
+                max_in_flight = self.limits.max_in_flight,
+                "overloaded: an authorization request was sent away"
+            );
+            Status::resource_exhausted("more decisions at once than this instance takes (decision.max_in_flight)")
+        })?;
+        let connection = convert::connection(&request).map_err(Status::invalid_argument)?;
+
+        let decision_id = decision_id();
+        let decision = self.pipeline.decide(&connect, &connection, deadline).await;
+        audit::record(&decision_id, &connection, &decision);
+        let answer = match decision.outcome {
+            Ok(grant) => Answer::Grant(convert::grant(grant)),
+            Err(Failure::Denied(denial)) => Answer::Denial(convert::denial(denial)),
+            Err(Failure::Unavailable(what)) => return Err(Status::unavailable(format!("decision {decision_id}: {what}"))),
+        };
+        Ok(Response::new(AuthorizeResponse { decision_id, result: Some(answer) }))
+    }
+}
+
+/// A name for one decision: 16 random bytes as base32, lower case.
+fn decision_id() -> String {
+    BASE32_NOPAD.encode(&rand::random::<[u8; 16]>()).to_ascii_lowercase()
+}
+
+/// The caller's `grpc-timeout`: at most eight digits and a unit (gRPC over HTTP/2, "Requests"). tonic enforces it but
+/// does not tell it; the lookups need it.
+fn grpc_timeout(metadata: &MetadataMap) -> Option<Duration> {
+    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let value: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(value * 3600)),
+        "M" => Some(Duration::from_secs(value * 60)),
+        "S" => Some(Duration::from_secs(value)),
+        "m" => Some(Duration::from_millis(value)),
+        "u" => Some(Duration::from_micros(value)),
+        "n" => Some(Duration::from_nanos(value)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_callers_timeout_is_read() {
+        let timeout = |text: &str| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("grpc-timeout", text.parse().unwrap());
+            grpc_timeout(&metadata)
+        };
+        assert_eq!(timeout("1500m"), Some(Duration::from_millis(1500)));
+        assert_eq!(timeout("2S"), Some(Duration::from_secs(2)));
+        assert_eq!(timeout("99999999u"), Some(Duration::from_micros(99_999_999)));
+        for bad in ["", "m", "1", "-1S", "123456789S", "1 S", "1.5S", "1X"] {
+            assert_eq!(timeout(bad), None, "{bad:?}");
+        }
+        assert_eq!(grpc_timeout(&MetadataMap::new()), None);
+    }
+
+    #[test]
+    fn decisions_have_names_of_their_own() {
+        assert_ne!(decision_id(), decision_id());
+        assert_eq!(decision_id().len(), 26);
+    }
+}

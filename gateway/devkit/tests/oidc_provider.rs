@@ -1,0 +1,124 @@
+//! The certified provider issues what it is asked for, signed with keys that its published set holds.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic; clippy.toml's leave for tests does not reach helpers in tests/"
+)]
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use natsgate_devkit::{OidcProvider, OidcProviderOptions, SigningAlgorithm, TokenOptions};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+
+async fn key_set(provider: &OidcProvider) -> JwkSet {
+    let discovery: Value = reqwest::get(format!("{}/.well-known/openid-configuration", provider.issuer()))
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(discovery["issuer"], provider.issuer());
+    reqwest::get(discovery["jwks_uri"].as_str().unwrap())
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap()
+}
+
+async fn claims(
+    provider: &OidcProvider,
+    token: &SecretString,
+    algorithm: Algorithm,
+    audience: &str,
+) -> Value {
+    let header = decode_header(token.expose_secret()).unwrap();
+    assert_eq!((header.alg, header.typ.as_deref()), (algorithm, Some("at+jwt")));
+    let set = key_set(provider).await;
+    let key = DecodingKey::from_jwk(set.find(header.kid.as_deref().unwrap()).unwrap()).unwrap();
+    let mut validation = Validation::new(algorithm);
+    validation.set_audience(&[audience]);
+    validation.set_issuer(&[provider.issuer()]);
+    validation.required_spec_claims = HashSet::from(["iss", "aud", "exp", "sub"].map(str::to_owned));
+    decode::<Value>(token.expose_secret(), &key, &validation)
+        .unwrap()
+        .claims
+}
+
+#[tokio::test]
+async fn a_code_flow_yields_a_signed_token_with_the_claims_asked_for() {
+    let provider = OidcProvider::start(OidcProviderOptions::default()).await.unwrap();
+    let token = provider
+        .token(
+            "alice",
+            TokenOptions::default().claim("projects", json!(["apollo"])),
+        )
+        .await
+        .unwrap_or_else(|error| panic!("{error}\n{}", provider.logs()));
+    let claims = claims(&provider, &token, Algorithm::RS256, "nats").await;
+    assert_eq!(claims["sub"], "alice");
+    assert_eq!(claims["projects"], json!(["apollo"]));
+    assert_eq!(
+        claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(),
+        300
+    );
+}
+
+#[tokio::test]
+async fn a_token_may_differ_in_life_audience_and_algorithm() {
+    let provider = OidcProvider::start(OidcProviderOptions::default()).await.unwrap();
+    let options = TokenOptions {
+        ttl: Some(Duration::from_secs(3)),
+        audience: Some("another service".to_owned()),
+        algorithm: Some(SigningAlgorithm::Es256),
+        ..Default::default()
+    };
+    let token = provider
+        .token("bob", options)
+        .await
+        .unwrap_or_else(|error| panic!("{error}\n{}", provider.logs()));
+    let claims = claims(&provider, &token, Algorithm::ES256, "another service").await;
+    assert_eq!(
+        claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(),
+        3
+    );
+    assert_eq!(claims.get("projects"), None);
+}
+
+#[tokio::test]
+async fn a_service_gets_a_token_by_client_credentials() {
+    let provider = OidcProvider::start(OidcProviderOptions::default()).await.unwrap();
+    let token = provider
+        .service_token(TokenOptions::default().claim("projects", json!(["zeus"])))
+        .await
+        .unwrap();
+    let claims = claims(&provider, &token, Algorithm::RS256, "nats").await;
+    assert_eq!(claims["sub"], "natsgate-service");
+    assert_eq!(claims["projects"], json!(["zeus"]));
+}
+
+#[tokio::test]
+async fn a_restart_is_the_same_issuer_with_new_keys() {
+    let mut provider = OidcProvider::start(OidcProviderOptions::default()).await.unwrap();
+    let issuer = provider.issuer().to_owned();
+    let ids = |set: JwkSet| {
+        set.keys
+            .into_iter()
+            .map(|key| key.common.key_id.unwrap())
+            .collect::<HashSet<_>>()
+    };
+    let before = ids(key_set(&provider).await);
+    provider.restart().await.unwrap();
+    assert_eq!(provider.issuer(), issuer);
+    assert!(before.is_disjoint(&ids(key_set(&provider).await)));
+    let process = format!("/proc/{}", provider.id().unwrap());
+    drop(provider);
+    assert!(!std::path::Path::new(&process).exists());
+}

@@ -1,0 +1,322 @@
+//! What must be true of a verified token's claims (RFC 7519 section 4.1, RFC 9068 section 4).
+//!
+//! Done here and not by the JWT crate, because that one reads the machine's clock, gives `exp` a leeway of a minute and
+//! passes over claims that are absent.
+
+use std::time::{Duration, SystemTime};
+
+use natsgate_core::clock::from_unix_seconds;
+use natsgate_core::{Denial, DenialReason, Identity, Principal};
+use serde_json::{Map, Value};
+
+use crate::claim_path;
+use crate::settings::oidc::OidcSettings;
+
+/// The end of the year 9999: what lies beyond is not a time anybody meant.
+const LATEST: i64 = 253_402_300_799;
+
+/// The longest subject, in bytes. OpenID Connect Core 1.0 section 2 allows 255 ASCII characters; some are longer.
+const MAX_SUBJECT_BYTES: usize = 1024;
+
+fn missing(claim: &str) -> Denial {
+    Denial::new(DenialReason::MissingClaim, format!("the token has no `{claim}`"))
+}
+
+fn bad(claim: &str, why: &str) -> Denial {
+    Denial::new(DenialReason::BadClaim, format!("`{claim}` {why}"))
+}
+
+/// Checks the claims of a token whose signature is right, at the time `now`.
+///
+/// # Errors
+/// The first thing that is wrong with them.
+pub(crate) fn check(
+    settings: &OidcSettings,
+    claims: Map<String, Value>,
+    now: SystemTime,
+) -> Result<Identity, Denial> {
+    check_issuer(settings, &claims)?;
+    check_audience(settings, &claims)?;
+    let expires_at = numeric_date(&claims, "exp")?.ok_or_else(|| missing("exp"))?;
+    if expires_at <= now {
+        return Err(Denial::new(DenialReason::Expired, "the token's `exp` has passed"));
+    }
+    not_before(settings, &claims, "nbf", now)?;
+    let issued_at = not_before(settings, &claims, "iat", now)?;
+    let subject = subject(settings, &claims)?;
+    for claim in &settings.required_claims {
+        claim_path::find(&claims, claim).ok_or_else(|| missing(claim))?;
+    }
+    Ok(Identity {
+        principal: Principal::new(settings.issuer.clone(), subject),
+        provider: settings.name.clone(),
+        claims,
+        issued_at,
+        expires_at,
+    })
+}
+
+fn check_issuer(settings: &OidcSettings, claims: &Map<String, Value>) -> Result<(), Denial> {
+    match claims.get("iss") {
+        Some(Value::String(issuer)) if *issuer == settings.issuer => Ok(()),
+        Some(Value::String(_)) => Err(Denial::new(
+            DenialReason::UnknownIssuer,
+            format!(
+                "the token's `iss` is not the issuer of provider `{}`",
+                settings.name
+            ),
+        )),
+        Some(_) => Err(bad("iss", "is not a string")),
+        None => Err(missing("iss")),
+    }
+}
+
+fn check_audience(settings: &OidcSettings, claims: &Map<String, Value>) -> Result<(), Denial> {
+    let accepted = |audience: &str| settings.audiences.iter().any(|accepted| accepted == audience);
+    let found = match claims.get("aud") {
+        Some(Value::String(audience)) => accepted(audience),
+        Some(Value::Array(audiences)) => {
+            let mut found = false;
+            for audience in audiences {
+                let audience = audience
+                    .as_str()
+                    .ok_or_else(|| bad("aud", "is a list of more than strings"))?;
+                found |= accepted(audience);
+            }
+            found
+        }
+        Some(_) => return Err(bad("aud", "is neither a string nor a list of strings")),
+        None => return Err(missing("aud")),
+    };
+    if found {
+        return Ok(());
+    }
+    Err(Denial::new(
+        DenialReason::WrongAudience,
+        format!(
+            "none of the token's audiences is one of provider `{}`'s `audiences`",
+            settings.name
+        ),
+    ))
+}
+
+/// Checks that the time in `claim`, if there is one, is not further ahead than the leeway.
+fn not_before(
+    settings: &OidcSettings,
+    claims: &Map<String, Value>,
+    claim: &str,
+    now: SystemTime,
+) -> Result<Option<SystemTime>, Denial> {
+    let time = numeric_date(claims, claim)?;
+    let ahead = time
+        .and_then(|time| time.duration_since(now).ok())
+        .unwrap_or(Duration::ZERO);
+    if ahead > settings.leeway {
+        return Err(Denial::new(
+            DenialReason::NotYetValid,
+            format!("the token's `{claim}` lies further ahead than the leeway"),
+        ));
+    }
+    Ok(time)
+}
+
+/// A `NumericDate` (RFC 7519 section 2): seconds since the epoch, perhaps with a fraction, which is cut off.
+fn numeric_date(claims: &Map<String, Value>, claim: &str) -> Result<Option<SystemTime>, Denial> {
+    let number = match claims.get(claim) {
+        None => return Ok(None),
+        Some(Value::Number(number)) => number,
+        Some(_) => return Err(bad(claim, "is not a number")),
+    };
+    let seconds = match (number.as_i64(), number.as_f64()) {
+        (Some(seconds), _) => seconds,
+        #[allow(clippy::cast_possible_truncation, reason = "the range is checked before")]
+        (None, Some(seconds)) if (0.0..=253_402_300_799.0).contains(&seconds) => seconds.floor() as i64,
+        _ => return Err(bad(claim, "is not a time")),
+    };
+    if !(0..=LATEST).contains(&seconds) {
+        return Err(bad(claim, "is not a time"));
+    }
+    from_unix_seconds(seconds)
+        .map(Some)
+        .ok_or_else(|| bad(claim, "is not a time"))
+}
+
+fn subject(settings: &OidcSettings, claims: &Map<String, Value>) -> Result<String, Denial> {
+    let claim = &settings.subject_claim;
+    let subject = match claim_path::find(claims, claim) {
+        Some(Value::String(subject)) => subject,
+        Some(_) => return Err(bad(claim, "is not a string")),
+        None => return Err(missing(claim)),
+    };
+    if subject.is_empty() {
+        return Err(bad(claim, "is empty"));
+    }
+    if subject.len() > MAX_SUBJECT_BYTES {
+        return Err(bad(claim, "is longer than 1024 bytes"));
+    }
+    if subject.chars().any(char::is_control) {
+        return Err(bad(claim, "has control characters"));
+    }
+    Ok(subject.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn settings() -> OidcSettings {
+        OidcSettings::new(
+            "corp",
+            "https://idp.example",
+            vec!["nats".to_owned(), "nats2".to_owned()],
+        )
+    }
+
+    fn good() -> Map<String, Value> {
+        let claims = json!({
+            "iss": "https://idp.example", "aud": "nats", "sub": "alice", "exp": NOW + 600, "iat": NOW, "nbf": NOW,
+        });
+        claims.as_object().unwrap().clone()
+    }
+
+    fn outcome(settings: &OidcSettings, claims: Map<String, Value>) -> Result<Identity, DenialReason> {
+        check(settings, claims, from_unix_seconds(NOW).unwrap()).map_err(|denial| {
+            for value in ["hidden", "alice", "other.example"] {
+                assert!(!denial.to_string().contains(value), "{denial}");
+            }
+            denial.reason
+        })
+    }
+
+    fn with(claim: &str, value: Value) -> Result<Identity, DenialReason> {
+        let mut claims = good();
+        claims.insert(claim.to_owned(), value);
+        outcome(&settings(), claims)
+    }
+
+    #[test]
+    fn good_claims_make_an_identity() {
+        let identity = outcome(&settings(), good()).unwrap();
+        assert_eq!(identity.principal, Principal::new("https://idp.example", "alice"));
+        assert_eq!(identity.provider, "corp");
+        assert_eq!(identity.expires_at, from_unix_seconds(NOW + 600).unwrap());
+        assert_eq!(identity.issued_at, from_unix_seconds(NOW));
+        assert_eq!(identity.claims, good());
+    }
+
+    #[test]
+    fn every_claim_that_is_needed_is_missed() {
+        for claim in ["iss", "aud", "exp", "sub"] {
+            let mut claims = good();
+            claims.remove(claim);
+            assert_eq!(
+                outcome(&settings(), claims),
+                Err(DenialReason::MissingClaim),
+                "{claim}"
+            );
+        }
+        for claim in ["iat", "nbf"] {
+            let mut claims = good();
+            claims.remove(claim);
+            assert!(outcome(&settings(), claims).is_ok(), "{claim}");
+        }
+    }
+
+    #[test]
+    fn claims_of_the_wrong_type_are_refused() {
+        for (claim, value) in [
+            ("iss", json!(["https://idp.example"])),
+            ("aud", json!({"nats": true})),
+            ("aud", json!(["nats", 1])),
+            ("aud", json!(null)),
+            ("aud", json!(true)),
+            ("exp", json!((NOW + 600).to_string())),
+            ("exp", json!(-1)),
+            ("exp", json!(-1.5)),
+            ("exp", json!(u64::MAX)),
+            ("exp", json!(i64::MAX)),
+            ("exp", json!(1e300)),
+            ("exp", json!(LATEST + 1)),
+            ("exp", json!(null)),
+            ("exp", json!([NOW + 600])),
+            ("nbf", json!("0")),
+            ("iat", json!({})),
+            ("sub", json!(7)),
+            ("sub", json!("")),
+            ("sub", json!(["alice"])),
+            ("sub", json!("ali\0ce")),
+            ("sub", json!("alice\r\n")),
+            ("sub", json!("x".repeat(1025))),
+        ] {
+            assert_eq!(
+                with(claim, value.clone()),
+                Err(DenialReason::BadClaim),
+                "{claim}: {value}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_token_of_another_issuer_or_for_another_audience_is_denied() {
+        assert_eq!(
+            with("iss", json!("https://other.example")),
+            Err(DenialReason::UnknownIssuer)
+        );
+        assert_eq!(
+            with("iss", json!("https://idp.example/")),
+            Err(DenialReason::UnknownIssuer)
+        );
+        for aud in [json!("hidden"), json!(["hidden", "NATS"]), json!([]), json!("")] {
+            assert_eq!(
+                with("aud", aud.clone()),
+                Err(DenialReason::WrongAudience),
+                "{aud}"
+            );
+        }
+        assert!(with("aud", json!(["hidden", "nats2"])).is_ok());
+        assert!(with("aud", json!(["nats2", "hidden"])).is_ok());
+    }
+
+    #[test]
+    fn leeway_never_extends_a_token() {
+        assert_eq!(with("exp", json!(NOW)), Err(DenialReason::Expired));
+        assert_eq!(with("exp", json!(NOW - 1)), Err(DenialReason::Expired));
+        assert_eq!(with("exp", json!(0)), Err(DenialReason::Expired));
+        assert!(with("exp", json!(NOW + 1)).is_ok());
+        let identity = with("exp", json!(NOW as f64 + 1.9)).unwrap();
+        assert_eq!(identity.expires_at, from_unix_seconds(NOW + 1).unwrap());
+    }
+
+    #[test]
+    fn times_ahead_are_accepted_up_to_the_leeway() {
+        for claim in ["nbf", "iat"] {
+            assert!(with(claim, json!(NOW + 30)).is_ok(), "{claim}");
+            assert_eq!(
+                with(claim, json!(NOW + 31)),
+                Err(DenialReason::NotYetValid),
+                "{claim}"
+            );
+        }
+    }
+
+    #[test]
+    fn required_claims_and_another_subject_claim_are_as_configured() {
+        let mut settings = settings();
+        settings.required_claims = vec!["azp".to_owned(), "realm.name".to_owned()];
+        assert_eq!(outcome(&settings, good()), Err(DenialReason::MissingClaim));
+        let mut claims = good();
+        claims.insert("azp".to_owned(), json!("app"));
+        claims.insert("realm".to_owned(), json!({"name": null}));
+        assert_eq!(
+            outcome(&settings, claims.clone()),
+            Err(DenialReason::MissingClaim)
+        );
+        claims.insert("realm".to_owned(), json!({"name": "x", "user": "bob"}));
+        settings.subject_claim = "realm.user".to_owned();
+        assert_eq!(outcome(&settings, claims).unwrap().principal.subject, "bob");
+    }
+}

@@ -1,0 +1,47 @@
+//! Whoever decides: a decision service in this process, or several over gRPC.
+
+mod endpoint;
+mod local;
+mod remote;
+
+use async_trait::async_trait;
+use natsgate_core::Deadline;
+use natsgate_proto::v1::authorize_response::Result as Answered;
+use natsgate_proto::v1::{AuthorizeRequest, AuthorizeResponse, Denial, Grant};
+
+pub use endpoint::{Endpoint, EndpointError, EndpointTls};
+pub use local::Local;
+pub use remote::{Remote, RemoteSettings};
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The decision's name in logs and audit, on both sides.
+    pub decision_id: String,
+    /// Yes or no.
+    pub outcome: Result<Grant, Denial>,
+}
+
+/// No answer before the deadline, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no decision: {0}")]
+pub struct Unanswered(pub String);
+
+/// Decides about authorization requests.
+#[async_trait]
+pub trait DecisionPoint: Send + Sync {
+    /// Asks about `request`.
+    ///
+    /// # Errors
+    /// [`Unanswered`] when there was no answer before `deadline`. Never a grant made up for want of one.
+    async fn authorize(&self, request: AuthorizeRequest, deadline: Deadline) -> Result<Answer, Unanswered>;
+}
+
+/// What `response` says; `None` if it says neither yes nor no.
+fn read(response: AuthorizeResponse) -> Option<Answer> {
+    let outcome = match response.result? {
+        Answered::Grant(grant) => Ok(grant),
+        Answered::Denial(denial) => Err(denial),
+    };
+    Some(Answer { decision_id: response.decision_id, outcome })
+}

@@ -1,0 +1,89 @@
+//! Closes one connection: `KICK` through the system account.
+//!
+//! It works on a connection still inside its auth callout, which is how a request that cannot be answered is given
+//! back: closed without an error, so that the client tries again, where silence would become "Authorization
+//! Violation". A kick is a request with a reply, always: nats-server ignores it otherwise, silently.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{Client, RequestErrorKind};
+use natsgate_core::Deadline;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+
+/// Kicks under way at once.
+const MOST_KICKS: usize = 256;
+
+/// How long the server may take for one.
+const ANSWER_TIME: Duration = Duration::from_millis(500);
+
+/// Pause before another attempt.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+
+/// Closes connections.
+#[derive(Clone)]
+pub struct Evictor {
+    system: Client,
+    places: Arc<Semaphore>,
+}
+
+/// What became of a kick.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Kicked {
+    /// The server closed the connection.
+    Closed,
+    /// The server has no such connection: it is gone already.
+    Gone,
+    /// It is not known to be closed.
+    Failed(String),
+}
+
+#[derive(Serialize)]
+struct Kick {
+    cid: u64,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    error: Option<serde_json::Value>,
+}
+
+impl Evictor {
+    /// An evictor over `system`, a connection into the system account.
+    pub fn new(system: Client) -> Self {
+        Self { system, places: Arc::new(Semaphore::new(MOST_KICKS)) }
+    }
+
+    /// Kicks client `client_id` off server `server_id`, trying until `deadline`.
+    pub async fn kick(&self, server_id: &str, client_id: u64, deadline: Deadline) -> Kicked {
+        let Ok(Ok(_place)) = deadline.bound(self.places.acquire()).await else {
+            return Kicked::Failed("more kicks at once than can be carried out".into());
+        };
+        loop {
+            let failure = match self.attempt(server_id, client_id, deadline).await {
+                Ok(kicked) => return kicked,
+                Err(failure) => failure,
+            };
+            if deadline.remaining() <= RETRY_PAUSE {
+                return Kicked::Failed(failure);
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    async fn attempt(&self, server_id: &str, client_id: u64, deadline: Deadline) -> Result<Kicked, String> {
+        let body = serde_json::to_vec(&Kick { cid: client_id }).map_err(|error| error.to_string())?;
+        let asked = self.system.request(format!("$SYS.REQ.SERVER.{server_id}.KICK"), body.into());
+        match deadline.or_sooner(ANSWER_TIME).bound(asked).await {
+            Ok(Ok(message)) => match serde_json::from_slice::<Answer>(&message.payload) {
+                Ok(Answer { error: None }) => Ok(Kicked::Closed),
+                Ok(Answer { error: Some(_) }) => Ok(Kicked::Gone),
+                Err(_) => Err("the server's answer cannot be read".into()),
+            },
+            Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => Err("the server is out of reach".into()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("the server did not answer in time".into()),
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! From a grant to the user JWT, under the shim's ceilings.
+
+use std::time::SystemTime;
+
+use natsgate_claims::{ClaimsToSign, EncodeError, KeyPair, UserBody, UserPermissionLimits, encode};
+use natsgate_core::Principal;
+use natsgate_proto::v1;
+
+use crate::ceilings::{self, Exceeded};
+use crate::grant::{self, BadField};
+use crate::settings::{Issuing, ShimSettings, TargetAccount};
+
+/// The longest readable part of a user JWT's name, in characters.
+const READABLE: usize = 64;
+
+/// Why there is no user JWT for a grant.
+#[derive(Debug, thiserror::Error)]
+pub enum MintError {
+    /// It goes beyond the ceilings.
+    #[error(transparent)]
+    Exceeded(#[from] Exceeded),
+    /// It cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] BadField),
+    /// It is for nobody.
+    #[error("the grant names no principal")]
+    NoPrincipal,
+    /// The account has no key to sign with.
+    #[error("the account {0} has no signing key (shim.accounts)")]
+    NoSigner(String),
+    /// It could not be signed.
+    #[error("signing the user JWT: {0}")]
+    Sign(#[from] EncodeError),
+}
+
+/// The user JWT that gives `grant` to the connection whose server made `user_nkey` for it.
+///
+/// # Errors
+/// [`MintError`]; the client is then denied.
+pub fn user_jwt(
+    grant: &v1::Grant,
+    user_nkey: &str,
+    settings: &ShimSettings,
+    now: SystemTime,
+) -> Result<String, MintError> {
+    let account = ceilings::account(grant, &settings.accounts)?;
+    let expiry = ceilings::expiry(grant, settings.max_session, now)?;
+    let rights = UserPermissionLimits::granting(&grant::permissions(grant)?, &grant::limits(grant)?);
+    let principal = grant.principal.as_ref().ok_or(MintError::NoPrincipal)?;
+
+    let (signer, audience, issuer_account) = signing(&settings.issuing, account)?;
+    let mut body = UserBody::with(rights);
+    body.issuer_account = issuer_account;
+    let mut claims = ClaimsToSign::new(user_nkey, body);
+    claims.audience = audience;
+    claims.expires_at = Some(expiry);
+    claims.name = Some(name(&Principal::new(&principal.issuer, &principal.subject)));
+    Ok(encode(claims, signer, natsgate_core::clock::unix_seconds(now))?)
+}
+
+/// Who signs for `account`, and what the JWT says about that: in config mode the issuer, with the account's name as
+/// audience; in operator mode the account's key, or a signing key that names its account.
+fn signing<'a>(
+    issuing: &'a Issuing,
+    account: &'a TargetAccount,
+) -> Result<(&'a KeyPair, Option<String>, Option<String>), MintError> {
+    match issuing {
+        Issuing::Config { issuer } => Ok((issuer, Some(account.name.clone()), None)),
+        Issuing::Operator { .. } => {
+            let target = account.signer.as_ref().ok_or_else(|| MintError::NoSigner(account.name.clone()))?;
+            let by_signing_key = target.key.public_key() != target.account;
+            Ok((&target.key, None, by_signing_key.then(|| target.account.clone())))
+        }
+    }
+}
+
+/// The user JWT's name, all that monitoring shows of a session: readable first, then a digest of the principal, since
+/// two issuers may both have an `alice`.
+fn name(principal: &Principal) -> String {
+    let readable: String = principal
+        .subject
+        .chars()
+        .map(|c| if c.is_control() || c.is_whitespace() || c == '~' { '_' } else { c })
+        .take(READABLE)
+        .collect();
+    format!("{readable}~{}", principal.digest())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use natsgate_claims::{Claims, Role, UserRights, decode};
+
+    use super::*;
+    use crate::nats::{NatsCredentials, NatsSettings};
+    use crate::settings::{Bounds, TargetSigner};
+
+    const NOW: i64 = 1_700_000_000;
+
+    fn now() -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(NOW.unsigned_abs())
+    }
+
+    fn key() -> KeyPair {
+        KeyPair::generate(Role::Account).unwrap()
+    }
+
+    fn settings(issuing: Issuing, accounts: Vec<TargetAccount>) -> ShimSettings {
+        ShimSettings {
+            cluster: "test".into(),
+            issuing,
+            xkey: None,
+            accounts,
+            max_session: Duration::from_secs(600),
+            bounds: Bounds { max_in_flight: 1, max_waiting: 1, answer_margin: Duration::from_millis(100) },
+            callout: NatsSettings {
+                servers: vec![],
+                credentials: NatsCredentials::None,
+                require_tls: false,
+                ca_file: None,
+                client_certificate: None,
+            },
+            system: None,
+            eviction: None,
+        }
+    }
+
+    fn config_mode() -> ShimSettings {
+        settings(Issuing::Config { issuer: key() }, vec![TargetAccount { name: "APP".into(), signer: None }])
+    }
+
+    fn grant() -> v1::Grant {
+        v1::Grant {
+            account: "APP".into(),
+            principal: Some(v1::Principal { issuer: "https://login.example".into(), subject: "ali ce".into() }),
+            permissions: Some(v1::Permissions { publish_allow: vec!["a.>".into()], ..Default::default() }),
+            limits: None,
+            expires_at: Some(prost_types::Timestamp { seconds: NOW + 300, nanos: 999 }),
+            policy_digest: String::new(),
+        }
+    }
+
+    fn mint(grant: &v1::Grant, settings: &ShimSettings) -> Result<Claims<UserBody>, MintError> {
+        let user = KeyPair::generate(Role::User).unwrap();
+        let jwt = user_jwt(grant, user.public_key(), settings, now())?;
+        let claims: Claims<UserBody> = decode(&jwt, NOW).unwrap();
+        assert_eq!(claims.subject, user.public_key());
+        Ok(claims)
+    }
+
+    fn rights(claims: &Claims<UserBody>) -> UserPermissionLimits {
+        match &claims.body.rights {
+            UserRights::Own(rights) => (**rights).clone(),
+            UserRights::Scoped => panic!("scoped"),
+        }
+    }
+
+    #[test]
+    fn config_mode_names_the_account_in_the_audience() {
+        let settings = config_mode();
+        let claims = mint(&grant(), &settings).unwrap();
+        assert_eq!(claims.audience.as_deref(), Some("APP"));
+        assert_eq!(claims.body.issuer_account, None);
+        assert_eq!(claims.expires_at, Some(NOW + 300));
+        let name = claims.name.unwrap();
+        assert!(name.starts_with("ali_ce~") && name.len() == "ali_ce~".len() + 26, "{name}");
+    }
+
+    #[test]
+    fn operator_mode_signs_with_the_accounts_own_key() {
+        let (callout, account, signing) = (key(), key(), key());
+        let by = |signer: KeyPair| {
+            let target = TargetSigner { account: account.public_key().to_owned(), key: signer };
+            let issuing = Issuing::Operator { callout_account: callout.public_key().into(), signer: callout.clone() };
+            settings(issuing, vec![TargetAccount { name: "APP".into(), signer: Some(target) }])
+        };
+        let own = mint(&grant(), &by(account.clone())).unwrap();
+        assert_eq!((own.issuer.as_str(), own.body.issuer_account), (account.public_key(), None));
+        let delegated = mint(&grant(), &by(signing.clone())).unwrap();
+        assert_eq!(delegated.issuer, signing.public_key());
+        assert_eq!(delegated.body.issuer_account.as_deref(), Some(account.public_key()));
+        assert_eq!(delegated.audience, None);
+    }
+
+    #[test]
+    fn what_is_not_granted_is_denied_in_the_jwt() {
+        let claims = mint(&grant(), &config_mode()).unwrap();
+        let rights = rights(&claims);
+        assert_eq!(rights.publish.allow, ["a.>"]);
+        assert_eq!((rights.subscribe.allow.len(), rights.subscribe.deny), (0, vec![">".to_owned()]));
+        assert!(!rights.bearer_token);
+        assert_eq!((rights.subs, rights.data, rights.payload), (-1, -1, -1));
+    }
+
+    #[test]
+    fn the_ceilings_hold() {
+        let mut longer = grant();
+        longer.expires_at = Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 });
+        assert_eq!(mint(&longer, &config_mode()).unwrap().expires_at, Some(NOW + 600));
+
+        for account in ["SYS", "$SYS", "AUTH", ""] {
+            let mut foreign = grant();
+            foreign.account = account.into();
+            let refused = mint(&foreign, &config_mode());
+            assert!(matches!(refused, Err(MintError::Exceeded(Exceeded::Account(_)))), "{account}");
+        }
+        let mut nobody = grant();
+        nobody.principal = None;
+        assert!(matches!(mint(&nobody, &config_mode()), Err(MintError::NoPrincipal)));
+    }
+
+    #[test]
+    fn a_name_has_no_white_space_and_a_bounded_length() {
+        let long = Principal::new("i", format!("a\0b c~{}", "x".repeat(500)));
+        let name = name(&long);
+        assert!(name.starts_with("a_b_c_x"));
+        assert_eq!(name.chars().count(), READABLE + 1 + 26);
+        assert_eq!(name.matches('~').count(), 1);
+    }
+}

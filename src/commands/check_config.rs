@@ -1,0 +1,73 @@
+//! `natsgate check-config`: everything a start would check, without starting.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Args;
+use natsgate_core::SystemClock;
+
+use crate::cli::ConfigFile;
+use crate::config::{self, Loaded, Problem, Problems};
+use crate::{lifecycle, telemetry};
+
+/// What to check.
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Print the configuration's JSON schema instead
+    #[arg(long)]
+    schema: bool,
+}
+
+/// Checks, and says what is there or what is wrong.
+///
+/// # Errors
+/// All that is wrong.
+#[allow(clippy::print_stdout, reason = "a command's answer")]
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    if arguments.schema {
+        println!("{}", serde_json::to_string_pretty(&config::schema()).context("writing the schema")?);
+        return Ok(());
+    }
+    let loaded = config::load(&arguments.file.config, &lifecycle::variables())?;
+    telemetry::filter(&loaded.config.log)?;
+    lifecycle::block_on(async {
+        let checked = check(&loaded).await?;
+        println!("{}: good for {}", arguments.file.config.display(), checked.join(", "));
+        Ok(())
+    })
+}
+
+/// The commands the configuration is good for.
+async fn check(loaded: &Loaded) -> Result<Vec<&'static str>, Problems> {
+    let Loaded { config, base } = loaded;
+    let mut problems = Problems::default();
+    let mut good_for = Vec::new();
+    if let Some(shim) = &config.shim {
+        if let Err(more) = shim.settings(base) {
+            problems.extend(more);
+        }
+        if shim.decision.is_some() {
+            good_for.push("natsgate shim");
+            if let Err(more) = shim.decision_point(base) {
+                problems.extend(more);
+            }
+        }
+    }
+    if let Some(decision) = &config.decision {
+        good_for.push("natsgate decision");
+        let clock = Arc::new(SystemClock);
+        if let Err(more) = decision.parts(base, super::in_process_cache(clock.clone()), clock).await {
+            problems.extend(more);
+        }
+    }
+    if config.shim.is_some() && config.decision.is_some() {
+        good_for.push("natsgate all");
+    }
+    if good_for.is_empty() {
+        let what = "is good for nothing: it has neither a `decision` section, nor a `shim` section with `decision` in it";
+        problems.push(Problem::new("the file", what));
+    }
+    problems.or(Some(good_for))
+}

@@ -1,0 +1,30 @@
+//! `natsgate decision`: the gRPC decision service.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use natsgate_core::SystemClock;
+use natsgate_decision::{Listener, Server};
+
+use crate::cli::ConfigFile;
+use crate::lifecycle;
+
+/// Where it listens unless told otherwise.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7222);
+
+/// Runs until a signal.
+///
+/// # Errors
+/// A configuration that cannot work, or an address that is taken.
+pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
+    let loaded = lifecycle::begin(file)?;
+    let config = lifecycle::section("decision", |config| config.decision.as_ref(), &loaded.config)?;
+    lifecycle::block_on(async {
+        let clock = Arc::new(SystemClock);
+        let cache = super::in_process_cache(clock.clone());
+        let parts = config.parts(&loaded.base, cache, clock).await?;
+        let stop = lifecycle::stop_signal()?;
+        let listener = Listener::bind(parts.listen.unwrap_or(DEFAULT_LISTEN)).await?;
+        Ok(Server::new(parts.decider, parts.tls).run(listener, stop).await?)
+    })
+}

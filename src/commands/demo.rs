@@ -1,0 +1,2 @@
+//! `natsgate demo`
+pub fn run() -> anyhow::Result<()> { Ok(()) }

@@ -1,0 +1,38 @@
+//! The configuration: one YAML file, environment overrides, secrets by reference.
+//!
+//! [`load`] reads it into the sections' types; each section then makes, out of what it was told, what its part of
+//! natsgate is built from, and reports whatever cannot work as a [`Problem`] that names the key. Nothing here listens
+//! or connects.
+
+pub mod decision;
+pub mod load;
+pub mod log;
+pub mod nats;
+pub mod problem;
+pub mod reference;
+pub mod shim;
+pub mod value;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub use load::{Loaded, load};
+pub use problem::{Problem, Problems};
+
+/// natsgate's configuration.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// How the log is written.
+    #[serde(default)]
+    pub log: log::LogConfig,
+    /// The callout shim: for `natsgate shim` and `natsgate all`.
+    pub shim: Option<shim::ShimConfig>,
+    /// The decision service: for `natsgate decision` and `natsgate all`.
+    pub decision: Option<decision::DecisionConfig>,
+}
+
+/// The JSON schema of the configuration file, generated from these types.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Config).to_value()
+}

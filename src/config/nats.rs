@@ -1,0 +1,138 @@
+//! A connection to NATS: where, as whom, with what TLS.
+
+use std::path::{Path, PathBuf};
+
+use natsgate_claims::{Credentials, KeyPair, Role};
+use natsgate_shim::{NatsCredentials, NatsSettings};
+use schemars::JsonSchema;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+use super::problem::{Problem, Problems};
+use super::value::{Secret, scalar, texts};
+
+/// A connection to a nats-server. At most one of `creds`, `nkey_seed`, `user` and `token` is set.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NatsConfig {
+    /// URLs of one cluster's servers: `nats://host:4222`, `tls://…`, `ws://…`, `wss://…`.
+    #[serde(deserialize_with = "texts")]
+    pub servers: Vec<String>,
+    /// A credentials file's content (user JWT and seed): `${file:callout.creds}`.
+    pub creds: Option<Secret>,
+    /// A user's nkey seed (`SU…`).
+    pub nkey_seed: Option<Secret>,
+    /// A user name; `password` goes with it.
+    pub user: Option<String>,
+    /// The user's password.
+    pub password: Option<Secret>,
+    /// A token.
+    pub token: Option<Secret>,
+    /// TLS.
+    #[serde(default)]
+    pub tls: NatsTlsConfig,
+}
+
+/// TLS of a connection to a nats-server.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NatsTlsConfig {
+    /// Demand TLS even if the server does not.
+    #[serde(deserialize_with = "scalar")]
+    pub required: bool,
+    /// An authority to trust beside the system's: a PEM file.
+    pub ca_file: Option<PathBuf>,
+    /// The client certificate: a PEM file; `key_file` goes with it.
+    pub cert_file: Option<PathBuf>,
+    /// The client certificate's key: a PEM file.
+    pub key_file: Option<PathBuf>,
+}
+
+impl NatsConfig {
+    /// The settings of this connection, which stands at `key`; paths start from `base`.
+    ///
+    /// # Errors
+    /// All that is wrong.
+    pub fn settings(&self, key: &str, base: &Path) -> Result<NatsSettings, Problems> {
+        let mut problems = Problems::default();
+        if self.servers.iter().all(|url| url.is_empty()) {
+            problems.push(Problem::new(format!("{key}.servers"), "is empty; name at least one server, nats://host:4222"));
+        }
+        for (index, url) in self.servers.iter().enumerate() {
+            if let Err(error) = url.parse::<async_nats::ServerAddr>() {
+                let what = format!("is not a NATS URL ({error}); write nats://host:4222");
+                problems.push(Problem::new(format!("{key}.servers[{index}]"), what));
+            } else if url.contains('@') {
+                let what = "holds a user or password, which would end up in logs; use user and password beside it";
+                problems.push(Problem::new(format!("{key}.servers[{index}]"), what));
+            }
+        }
+        let credentials = problems.take(self.credentials(key));
+        let file = |problems: &mut Problems, name: &str, path: &Option<PathBuf>| {
+            path.as_ref().and_then(|path| problems.take(readable(&format!("{key}.tls.{name}"), &base.join(path))))
+        };
+        let ca_file = file(&mut problems, "ca_file", &self.tls.ca_file);
+        let cert = file(&mut problems, "cert_file", &self.tls.cert_file);
+        let cert_key = file(&mut problems, "key_file", &self.tls.key_file);
+        if self.tls.cert_file.is_some() != self.tls.key_file.is_some() {
+            problems.push(Problem::new(format!("{key}.tls"), "cert_file and key_file go together; set both or neither"));
+        }
+        problems.or(credentials.map(|credentials| NatsSettings {
+            servers: self.servers.clone(),
+            credentials,
+            require_tls: self.tls.required,
+            ca_file,
+            client_certificate: cert.zip(cert_key),
+        }))
+    }
+
+    fn credentials(&self, key: &str) -> Result<NatsCredentials, Problem> {
+        let set = [self.creds.is_some(), self.nkey_seed.is_some(), self.user.is_some(), self.token.is_some()];
+        if set.into_iter().filter(|is_set| *is_set).count() > 1 {
+            return Err(Problem::new(key, "more than one of creds, nkey_seed, user and token is set; keep one"));
+        }
+        if let Some(Secret(creds)) = &self.creds {
+            let key = format!("{key}.creds");
+            Credentials::parse(creds.expose_secret()).map_err(|error| Problem::new(key, error))?;
+            return Ok(NatsCredentials::Creds(creds.clone()));
+        }
+        if let Some(Secret(seed)) = &self.nkey_seed {
+            let key = format!("{key}.nkey_seed");
+            KeyPair::from_seed(seed, Role::User).map_err(|error| Problem::new(key, error))?;
+            return Ok(NatsCredentials::Nkey(seed.clone()));
+        }
+        if let Some(Secret(token)) = &self.token {
+            return Ok(NatsCredentials::Token(token.clone()));
+        }
+        match (&self.user, &self.password) {
+            (Some(user), password) => Ok(NatsCredentials::Password {
+                user: user.clone(),
+                password: password.as_ref().map_or_else(|| SecretString::from(""), |Secret(text)| text.clone()),
+            }),
+            (None, Some(_)) => Err(Problem::new(format!("{key}.password"), "is set without a user; set user too")),
+            (None, None) => Ok(NatsCredentials::None),
+        }
+    }
+}
+
+/// `path`, if it can be read.
+///
+/// # Errors
+/// A [`Problem`] at `key`.
+pub fn readable(key: &str, path: &Path) -> Result<PathBuf, Problem> {
+    match std::fs::File::open(path).and_then(|file| file.metadata()) {
+        Ok(found) if found.is_file() => Ok(path.to_owned()),
+        Ok(_) => Err(Problem::new(key, format!("{} is not a file", path.display()))),
+        Err(error) => Err(Problem::new(key, format!("the file {} cannot be read: {error}", path.display()))),
+    }
+}
+
+/// The content of the file at `path`.
+///
+/// # Errors
+/// A [`Problem`] at `key`.
+pub fn content(key: &str, path: &Path) -> Result<String, Problem> {
+    readable(key, path)?;
+    std::fs::read_to_string(path)
+        .map_err(|error| Problem::new(key, format!("the file {} cannot be read: {error}", path.display())))
+}

@@ -1,0 +1,343 @@
+//! `shim`: the callout shim's keys, ceilings and connections.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use natsgate_claims::{KeyPair, Role, XKeyPair, check_public_key};
+use natsgate_shim::settings::TargetSigner;
+use natsgate_shim::{
+    Bounds, DecisionPoint, Endpoint, Issuing, Remote, RemoteSettings, ShimSettings, TargetAccount,
+};
+use natsgate_shim::decision_point::EndpointTls;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::nats::{NatsConfig, content};
+use super::problem::{Problem, Problems};
+use super::value::{Secret, scalar, texts};
+
+/// The callout shim. Exactly one of `config_mode` and `operator_mode` is set.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ShimConfig {
+    /// The cluster's name: in logs, and as `connection.cluster` in policies.
+    pub cluster: String,
+    /// The connection into the callout account, by which requests come.
+    pub nats: NatsConfig,
+    /// A connection into the system account: by it the shim knows which servers there are, and closes what it cannot
+    /// answer. Without it any key may sign requests, and an outage reads as "Authorization Violation".
+    pub system: Option<NatsConfig>,
+    /// Another connection into the system account, for closing alone, where the one above may only watch.
+    pub eviction: Option<NatsConfig>,
+    /// The keys for servers without an operator.
+    pub config_mode: Option<ConfigModeConfig>,
+    /// The keys for servers with an operator.
+    pub operator_mode: Option<OperatorModeConfig>,
+    /// The seed (`SX…`) of the callout's xkey. If set, requests that are not sealed are refused.
+    pub xkey_seed: Option<Secret>,
+    /// The accounts grants may lead into: never the system account, never the callout account.
+    pub accounts: Vec<AccountConfig>,
+    /// The longest a session may live before its client has to authenticate again.
+    #[serde(default = "ShimConfig::default_max_session", with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub max_session: Duration,
+    /// Requests decided at once.
+    #[serde(default = "ShimConfig::default_max_in_flight", deserialize_with = "scalar")]
+    pub max_in_flight: usize,
+    /// Requests waiting for their turn; more are kicked at once.
+    #[serde(default = "ShimConfig::default_max_waiting", deserialize_with = "scalar")]
+    pub max_waiting: usize,
+    /// How long before a request's expiry it is given up and its connection kicked.
+    #[serde(default = "ShimConfig::default_answer_margin", with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub answer_margin: Duration,
+    /// Where decisions come from. Needed by `natsgate shim`; `natsgate all` decides itself.
+    pub decision: Option<DecisionEndpointsConfig>,
+}
+
+/// The keys for servers without an operator.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigModeConfig {
+    /// The seed (`SA…`) of the account key that the server's `auth_callout.issuer` names.
+    pub issuer_seed: Secret,
+}
+
+/// The keys for servers with an operator.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OperatorModeConfig {
+    /// The callout account's public key (`A…`).
+    pub callout_account: String,
+    /// The seed (`SA…`) of that account, or of one of its signing keys.
+    pub signing_seed: Secret,
+}
+
+/// An account grants may lead into.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AccountConfig {
+    /// The name policies call it by; in config mode also the server's name for it.
+    pub name: String,
+    /// In operator mode: its public key (`A…`).
+    pub account: Option<String>,
+    /// In operator mode: its seed (`SA…`), or that of one of its plain signing keys.
+    pub signing_seed: Option<Secret>,
+}
+
+/// Decision services over gRPC.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DecisionEndpointsConfig {
+    /// Their URLs: `https://host:7222`, or `http://` on this machine. Asked in turn; one that fails is asked last for a
+    /// while.
+    #[serde(deserialize_with = "texts")]
+    pub endpoints: Vec<String>,
+    /// How long one may take while there is another to ask.
+    #[serde(default = "DecisionEndpointsConfig::default_attempt_timeout", with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub attempt_timeout: Duration,
+    /// TLS, for `https://` endpoints.
+    pub tls: Option<EndpointTlsConfig>,
+}
+
+/// TLS with decision services.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointTlsConfig {
+    /// The authority of their certificates: a PEM file. No other is trusted.
+    pub ca_file: PathBuf,
+    /// The shim's own certificate: a PEM file; `key_file` goes with it.
+    pub cert_file: Option<PathBuf>,
+    /// The own certificate's key: a PEM file.
+    pub key_file: Option<PathBuf>,
+    /// The name in their certificates, if it is not the URL's host.
+    pub server_name: Option<String>,
+}
+
+impl ShimConfig {
+    fn default_max_session() -> Duration {
+        Duration::from_secs(24 * 3600)
+    }
+
+    fn default_max_in_flight() -> usize {
+        256
+    }
+
+    fn default_max_waiting() -> usize {
+        8192
+    }
+
+    fn default_answer_margin() -> Duration {
+        Duration::from_millis(300)
+    }
+
+    /// The shim's settings; paths start from `base`.
+    ///
+    /// # Errors
+    /// All that is wrong.
+    pub fn settings(&self, base: &Path) -> Result<ShimSettings, Problems> {
+        let mut problems = Problems::default();
+        let all = |problems: &mut Problems, result: Result<_, Problems>| match result {
+            Ok(value) => Some(value),
+            Err(more) => {
+                problems.extend(more);
+                None
+            }
+        };
+        let callout = all(&mut problems, self.nats.settings("shim.nats", base));
+        let system = self.system.as_ref().and_then(|nats| all(&mut problems, nats.settings("shim.system", base)));
+        let eviction = self.eviction.as_ref().and_then(|nats| all(&mut problems, nats.settings("shim.eviction", base)));
+        let issuing = problems.take(self.issuing());
+        let xkey = self.xkey_seed.as_ref().and_then(|Secret(seed)| {
+            problems.take(XKeyPair::from_seed(seed).map_err(|error| Problem::new("shim.xkey_seed", error)))
+        });
+        let accounts = self.accounts(&mut problems);
+        self.check_bounds(&mut problems);
+        if self.system.is_none() && self.eviction.is_some() {
+            problems.push(Problem::new("shim.eviction", "is set without shim.system; set shim.system, which is enough"));
+        }
+        let built = callout.zip(issuing).map(|(callout, issuing)| ShimSettings {
+            cluster: self.cluster.clone(),
+            issuing,
+            xkey,
+            accounts,
+            max_session: self.max_session,
+            bounds: Bounds {
+                max_in_flight: self.max_in_flight,
+                max_waiting: self.max_waiting,
+                answer_margin: self.answer_margin,
+            },
+            callout,
+            system,
+            eviction,
+        });
+        problems.or(built)
+    }
+
+    fn issuing(&self) -> Result<Issuing, Problem> {
+        match (&self.config_mode, &self.operator_mode) {
+            (Some(mode), None) => {
+                let Secret(seed) = &mode.issuer_seed;
+                let issuer = KeyPair::from_seed(seed, Role::Account)
+                    .map_err(|error| Problem::new("shim.config_mode.issuer_seed", error))?;
+                Ok(Issuing::Config { issuer })
+            }
+            (None, Some(mode)) => {
+                check_public_key(&mode.callout_account, Role::Account)
+                    .map_err(|error| Problem::new("shim.operator_mode.callout_account", error))?;
+                let Secret(seed) = &mode.signing_seed;
+                let signer = KeyPair::from_seed(seed, Role::Account)
+                    .map_err(|error| Problem::new("shim.operator_mode.signing_seed", error))?;
+                Ok(Issuing::Operator { callout_account: mode.callout_account.clone(), signer })
+            }
+            (None, None) => Err(Problem::new(
+                "shim",
+                "has neither config_mode nor operator_mode; set the one your nats-server runs in",
+            )),
+            (Some(_), Some(_)) => {
+                Err(Problem::new("shim", "has both config_mode and operator_mode; a nats-server runs in one of them"))
+            }
+        }
+    }
+
+    fn accounts(&self, problems: &mut Problems) -> Vec<TargetAccount> {
+        if self.accounts.is_empty() {
+            problems.push(Problem::new("shim.accounts", "is empty; name at least one account grants may lead into"));
+        }
+        let mut accounts: Vec<TargetAccount> = Vec::new();
+        for (index, config) in self.accounts.iter().enumerate() {
+            let key = format!("shim.accounts[{index}]");
+            if accounts.iter().any(|other| other.name == config.name) {
+                problems.push(Problem::new(format!("{key}.name"), "is there twice; remove one"));
+                continue;
+            }
+            if let Some(account) = problems.take(self.account(config, &key)) {
+                accounts.push(account);
+            }
+        }
+        accounts
+    }
+
+    fn account(&self, config: &AccountConfig, key: &str) -> Result<TargetAccount, Problem> {
+        let name = config.name.clone();
+        if name.is_empty() || name.contains(char::is_whitespace) {
+            return Err(Problem::new(format!("{key}.name"), "is empty or has white space in it"));
+        }
+        // `$SYS` and `$G` are the server's own names for its system and its default account.
+        if name == "$SYS" {
+            return Err(Problem::new(format!("{key}.name"), "is the system account, into which no grant may lead; remove it"));
+        }
+        let signer = match (&self.operator_mode, &config.account, &config.signing_seed) {
+            (None, None, None) => None,
+            (None, _, _) => {
+                return Err(Problem::new(key, "account and signing_seed belong to operator_mode; in config mode the issuer signs"));
+            }
+            (Some(mode), Some(account), Some(Secret(seed))) => {
+                check_public_key(account, Role::Account)
+                    .map_err(|error| Problem::new(format!("{key}.account"), error))?;
+                if *account == mode.callout_account {
+                    return Err(Problem::new(
+                        format!("{key}.account"),
+                        "is the callout account, into which no grant may lead; remove it",
+                    ));
+                }
+                let signing = KeyPair::from_seed(seed, Role::Account)
+                    .map_err(|error| Problem::new(format!("{key}.signing_seed"), error))?;
+                Some(TargetSigner { account: account.clone(), key: signing })
+            }
+            (Some(_), _, _) => {
+                return Err(Problem::new(key, "needs account and signing_seed: in operator mode each account signs its own users"));
+            }
+        };
+        Ok(TargetAccount { name, signer })
+    }
+
+    fn check_bounds(&self, problems: &mut Problems) {
+        if self.max_in_flight == 0 {
+            problems.push(Problem::new("shim.max_in_flight", "is 0; nothing would ever be decided"));
+        }
+        if self.max_session < Duration::from_secs(1) {
+            problems.push(Problem::new("shim.max_session", "is below 1s, the resolution of a user JWT's expiry"));
+        }
+        if self.answer_margin < Duration::from_millis(20) || self.answer_margin > Duration::from_secs(5) {
+            problems.push(Problem::new("shim.answer_margin", "is not between 20ms and 5s"));
+        }
+    }
+
+    /// The decision services this shim asks.
+    ///
+    /// # Errors
+    /// All that is wrong.
+    pub fn decision_point(&self, base: &Path) -> Result<Arc<dyn DecisionPoint>, Problems> {
+        let config = self.decision.as_ref().ok_or_else(|| {
+            Problem::new("shim.decision", "is missing; name the decision services, or run `natsgate all`")
+        })?;
+        config.connect(base)
+    }
+}
+
+impl DecisionEndpointsConfig {
+    fn default_attempt_timeout() -> Duration {
+        Duration::from_millis(500)
+    }
+
+    fn connect(&self, base: &Path) -> Result<Arc<dyn DecisionPoint>, Problems> {
+        let mut problems = Problems::default();
+        let tls = match &self.tls {
+            Some(tls) => Some(tls.material(base)?),
+            None => None,
+        };
+        if self.endpoints.iter().all(|url| url.is_empty()) {
+            problems.push(Problem::new("shim.decision.endpoints", "is empty; name at least one, https://host:7222"));
+        }
+        if self.attempt_timeout.is_zero() {
+            problems.push(Problem::new("shim.decision.attempt_timeout", "is 0; no endpoint could answer in time"));
+        }
+        let mut endpoints = Vec::new();
+        for (index, url) in self.endpoints.iter().enumerate() {
+            let key = format!("shim.decision.endpoints[{index}]");
+            endpoints.extend(problems.take(endpoint(&key, url, tls.as_ref())));
+        }
+        let remote = Remote::new(endpoints, RemoteSettings { attempt_timeout: self.attempt_timeout });
+        problems.or(Some(Arc::new(remote)))
+    }
+}
+
+/// Tokens travel to a decision service, so they go in the clear to this machine only.
+fn endpoint(key: &str, url: &str, tls: Option<&EndpointTls>) -> Result<Endpoint, Problem> {
+    let parsed = url::Url::parse(url).map_err(|error| Problem::new(key, format!("is not a URL: {error}")))?;
+    let loopback = match parsed.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    match parsed.scheme() {
+        "https" if tls.is_none() => {
+            return Err(Problem::new(key, "is https, but shim.decision.tls is missing; set its ca_file"));
+        }
+        "https" => {}
+        "http" if loopback => {}
+        "http" => {
+            return Err(Problem::new(key, "would send tokens in the clear to another machine; use https and shim.decision.tls"));
+        }
+        _ => return Err(Problem::new(key, "is neither http:// nor https://")),
+    }
+    let tls = tls.filter(|_| parsed.scheme() == "https");
+    Endpoint::new(url, tls).map_err(|error| Problem::new(key, error))
+}
+
+impl EndpointTlsConfig {
+    fn material(&self, base: &Path) -> Result<EndpointTls, Problem> {
+        let key = "shim.decision.tls";
+        let read = |name: &str, path: &Path| content(&format!("{key}.{name}"), &base.join(path));
+        let identity = match (&self.cert_file, &self.key_file) {
+            (Some(cert), Some(cert_key)) => Some((read("cert_file", cert)?, read("key_file", cert_key)?.into())),
+            (None, None) => None,
+            _ => return Err(Problem::new(key, "cert_file and key_file go together; set both or neither")),
+        };
+        Ok(EndpointTls { ca: read("ca_file", &self.ca_file)?, server_name: self.server_name.clone(), identity })
+    }
+}

@@ -1,0 +1,138 @@
+//! Types of configuration values that are more than what YAML has.
+
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use secrecy::SecretString;
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
+use serde::Deserialize;
+
+/// A text that is never shown: a seed, a password, a token. Give it as `${NAME}` or `${file:PATH}`.
+#[derive(Clone)]
+pub struct Secret(pub SecretString);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Secret;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text; quote it if it looks like a number")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Secret, E> {
+                Ok(Secret(SecretString::from(text)))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+impl JsonSchema for Secret {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Secret".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "description": "A secret: write ${NAME} or ${file:PATH}." })
+    }
+}
+
+/// Reads a number or `true`/`false`, also from a text: the environment and references have nothing but texts.
+pub fn scalar<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + FromStr,
+{
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either<T> {
+        Typed(T),
+        Text(String),
+    }
+    match Either::<T>::deserialize(deserializer) {
+        Ok(Either::Typed(value)) => Ok(value),
+        Ok(Either::Text(text)) => text.trim().parse().map_err(|_| wrong_scalar::<D, T>()),
+        Err(_) => Err(wrong_scalar::<D, T>()),
+    }
+}
+
+fn wrong_scalar<'de, D: Deserializer<'de>, T>() -> D::Error {
+    let wanted = match std::any::type_name::<T>() {
+        "bool" => "true or false",
+        _ => "a whole number, not below 0",
+    };
+    D::Error::custom(format!("expected {wanted}"))
+}
+
+/// Reads a list of texts, also from one text with commas between.
+pub fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct Texts;
+    impl<'de> Visitor<'de> for Texts {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of texts, or one text with commas between")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Vec<String>, E> {
+            Ok(text.split(',').map(|entry| entry.trim().to_owned()).collect())
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Vec<String>, A::Error> {
+            let mut list = Vec::new();
+            while let Some(entry) = entries.next_element()? {
+                list.push(entry);
+            }
+            Ok(list)
+        }
+    }
+    deserializer.deserialize_any(Texts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct Section {
+        #[serde(default, deserialize_with = "scalar")]
+        number: u64,
+        #[serde(default, deserialize_with = "scalar")]
+        flag: bool,
+        #[serde(default, deserialize_with = "texts")]
+        list: Vec<String>,
+    }
+
+    #[test]
+    fn values_are_read_typed_or_as_texts() {
+        let typed: Section = serde_json::from_str(r#"{"number": 5, "flag": true, "list": ["a", "b"]}"#).unwrap();
+        let texts: Section = serde_json::from_str(r#"{"number": "5", "flag": "true", "list": "a, b"}"#).unwrap();
+        for section in [typed, texts] {
+            assert_eq!((section.number, section.flag), (5, true));
+            assert_eq!(section.list, ["a", "b"]);
+        }
+    }
+
+    #[test]
+    fn wrong_values_are_refused_and_not_repeated() {
+        for bad in [r#"{"number": "SUHIDDEN"}"#, r#"{"number": -1}"#, r#"{"flag": "SUHIDDEN"}"#, r#"{"list": 1}"#] {
+            let error = serde_json::from_str::<Section>(bad).unwrap_err().to_string();
+            assert!(error.contains("expected") && !error.contains("HIDDEN"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        let secret: Secret = serde_json::from_str(r#""hidden value""#).unwrap();
+        assert!(!format!("{secret:?}").contains("value"));
+    }
+}

@@ -1,0 +1,91 @@
+//! How the process begins, stops and ends.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::config::{Config, Loaded, Problem, Problems, load};
+use crate::{cli, telemetry};
+
+/// The exit code for a configuration that cannot work (`EX_USAGE` of sysexits.h).
+const EXIT_CONFIG: u8 = 64;
+
+/// After the first signal the process has this long to finish what it has taken.
+const STOP_TIME: Duration = Duration::from_secs(20);
+
+/// Says on standard error why the process ends, and makes its exit code: 0, 64 for a configuration, 1 for the rest.
+#[allow(clippy::print_stderr, reason = "the last word of a process that may have no log yet")]
+pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    eprintln!("natsgate: {}", format!("{error:#}").replace('\n', "\nnatsgate: "));
+    if error.is::<Problems>() || error.is::<Problem>() { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE }
+}
+
+/// Reads the configuration of a command that serves, and begins to log.
+///
+/// # Errors
+/// [`Problem`].
+pub fn begin(file: &cli::ConfigFile) -> Result<Loaded, Problem> {
+    let loaded = load(&file.config, &variables())?;
+    telemetry::start(&loaded.config.log)?;
+    Ok(loaded)
+}
+
+/// The environment.
+pub fn variables() -> Vec<(String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok())).collect()
+}
+
+/// The section `name` of a configuration.
+///
+/// # Errors
+/// A [`Problem`] if it is missing.
+pub fn section<'a, T>(name: &str, pick: impl Fn(&'a Config) -> Option<&'a T>, config: &'a Config) -> Result<&'a T, Problem> {
+    pick(config).ok_or_else(|| Problem::new(name, "is missing; this command needs it"))
+}
+
+/// Runs `main` on a runtime of its own, with the process's one TLS provider installed.
+///
+/// # Errors
+/// What `main` says, and a runtime that cannot be made.
+pub fn block_on<F: Future<Output = anyhow::Result<()>>>(main: F) -> anyhow::Result<()> {
+    install_crypto();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    let result = runtime.block_on(main);
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+/// One TLS and crypto provider for everything in the process.
+pub fn install_crypto() {
+    // An error means that it is installed already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+/// A token that is cancelled by SIGTERM or SIGINT. A second signal, or twenty seconds, end the process at once.
+///
+/// # Errors
+/// If signals cannot be listened to.
+pub fn stop_signal() -> anyhow::Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let stop = CancellationToken::new();
+    let token = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        info!("stopping: what was taken is finished first");
+        token.cancel();
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = tokio::time::sleep(STOP_TIME) => {}
+        }
+        tracing::error!("stopped before everything was finished");
+        std::process::exit(1);
+    });
+    Ok(stop)
+}

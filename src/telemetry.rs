@@ -1,0 +1,34 @@
+//! The log: events to standard error.
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::FmtSpan;
+
+use crate::config::log::{LogConfig, LogFormat};
+use crate::config::Problem;
+
+/// Begins to log as `config` says.
+///
+/// # Errors
+/// A level that is none.
+pub fn start(config: &LogConfig) -> Result<(), Problem> {
+    let filter = filter(config)?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_span_events(FmtSpan::NONE);
+    let started = match config.format {
+        LogFormat::Text => builder.with_ansi(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    started.map_err(|error| Problem::new("log", error))
+}
+
+/// The filter of `config`.
+///
+/// # Errors
+/// A level that is none.
+pub fn filter(config: &LogConfig) -> Result<EnvFilter, Problem> {
+    EnvFilter::try_new(&config.level).map_err(|_| {
+        Problem::new("log.level", "cannot be read; write error, warn, info, debug, trace or filters like info,natsgate_shim=debug")
+    })
+}

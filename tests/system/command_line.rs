@@ -1,0 +1,161 @@
+//! What somebody sees who configures natsgate wrongly: one clear line that names the key and the mend, exit 64, and no
+//! port opened.
+
+use std::process::Output;
+
+use natsgate_claims::{KeyPair, Role};
+use secrecy::ExposeSecret;
+
+use crate::harness::{Folder, command};
+
+fn seed(role: Role) -> String {
+    KeyPair::generate(role).unwrap().seed().unwrap().expose_secret().to_owned()
+}
+
+fn config() -> String {
+    format!(
+        "shim:\n  cluster: c\n  nats: {{ servers: ['nats://127.0.0.1:4222'], nkey_seed: {} }}\n  \
+         config_mode: {{ issuer_seed: {} }}\n  accounts: [{{ name: APP }}]\n  \
+         decision: {{ endpoints: ['http://127.0.0.1:7222'] }}\n\
+         decision:\n  policy_file: policy.yaml\n  providers:\n    - {{ name: corp, issuer: 'https://login.example', audiences: [nats] }}\n",
+        seed(Role::User),
+        seed(Role::Account)
+    )
+}
+
+fn run(config: &str, arguments: &[&str]) -> Output {
+    command(Folder::new(config).path(), arguments).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Every command that reads the configuration says the one line `expected` and exits 64.
+fn is_refused(what: &str, config: &str, command: &str, expected: &[&str]) {
+    for command in ["check-config", command] {
+        let output = run(config, &[command]);
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(64), "{what}: {said}");
+        assert_eq!(said.lines().count(), 1, "{what}: {said}");
+        for part in expected {
+            assert!(said.contains(part), "{what}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_good_configuration_is_good_for_all_commands() {
+    let output = run(&config(), &["check-config"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(told.contains("good for natsgate shim, natsgate decision, natsgate all"), "{told}");
+}
+
+#[test]
+fn what_is_wrong_is_said_in_one_line() {
+    let good = config();
+    let user_seed = good.split("nkey_seed: ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let account_seed = good.split("issuer_seed: ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let change = |from: &str, to: &str| {
+        assert!(good.contains(from), "{from}");
+        good.replacen(from, to, 1)
+    };
+    for (what, config, command, expected) in [
+        ("unknown key", change("cluster: c", "clutser: c"), "shim", &["shim.clutser", "unknown field"][..]),
+        ("unknown section", change("shim:", "shmi:"), "shim", &["shmi", "unknown field"]),
+        ("missing key", change("  cluster: c\n", ""), "shim", &["shim", "cluster"]),
+        (
+            "an account seed for a user's",
+            change(&user_seed, &account_seed),
+            "shim",
+            &["shim.nats.nkey_seed: ", "account seed", "user seed"],
+        ),
+        (
+            "a user seed for an account's",
+            change(&account_seed, &user_seed),
+            "shim",
+            &["shim.config_mode.issuer_seed: ", "user seed", "account seed"],
+        ),
+        ("not a seed", change(&account_seed, "hello"), "shim", &["shim.config_mode.issuer_seed: "]),
+        (
+            "a file that is not there",
+            change(&account_seed, "'${file:issuer.nk}'"),
+            "shim",
+            &["shim.config_mode.issuer_seed: ", "issuer.nk", "No such file"],
+        ),
+        ("a variable not set", change(&account_seed, "'${NOT_SET}'"), "shim", &["issuer_seed: ", "NOT_SET is not set"]),
+        (
+            "the system account as a target",
+            change("name: APP", "name: $SYS"),
+            "shim",
+            &["shim.accounts[0].name: ", "system account"],
+        ),
+        ("a bad URL", change("'nats://127.0.0.1:4222'", "'ftp://x'"), "shim", &["shim.nats.servers[0]: "]),
+        (
+            "tokens in the clear to another machine",
+            change("http://127.0.0.1:7222", "http://10.1.2.3:7222"),
+            "shim",
+            &["shim.decision.endpoints[0]: ", "https"],
+        ),
+        (
+            "listening to everybody",
+            change("decision:\n  policy_file", "decision:\n  listen: 0.0.0.0:7222\n  policy_file"),
+            "decision",
+            &["decision.listen: ", "client_ca_file"],
+        ),
+        ("no policy file", change("policy_file: policy.yaml", "policy_file: none.yaml"), "decision", &["decision.policy_file: ", "none.yaml"]),
+        ("a provider by http", change("https://login.example", "http://login.example"), "decision", &["providers[corp]", "https"]),
+        ("no audience", change("audiences: [nats]", "audiences: []"), "decision", &["providers[corp].audiences: "]),
+        (
+            "an HMAC",
+            change("audiences: [nats]", "audiences: [nats], algorithms: [HS256]"),
+            "decision",
+            &["decision.providers[0].algorithms[0]", "HMAC"],
+        ),
+        ("a wrong level", format!("log: {{ level: 'a=b=c' }}\n{good}"), "shim", &["log.level: "]),
+        ("not YAML", "shim: [".to_owned(), "shim", &["natsgate.yaml", "YAML"]),
+    ] {
+        is_refused(what, &config, command, expected);
+        assert!(!said(&run(&config, &["check-config"])).contains(&user_seed), "{what}: the seed is shown");
+        assert!(!said(&run(&config, &["check-config"])).contains(&account_seed), "{what}: the seed is shown");
+    }
+}
+
+#[test]
+fn a_policy_that_cannot_work_is_said_by_rule() {
+    let folder = Folder::new(&config());
+    folder.write(
+        "policy.yaml",
+        "version: 1\naccount: APP\nrules:\n  - { name: a, publish: { allow: ['a.{nothing.here}'] } }\n  \
+         - { name: b, when: 'claims.x ==', publish: { allow: ['b'] } }\n",
+    );
+    let output = command(folder.path(), &["check-config"]).output().unwrap();
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(64));
+    assert_eq!(said.lines().count(), 2, "{said}");
+    assert!(said.lines().all(|line| line.contains("policy.yaml")), "{said}");
+    assert!(said.contains("rules[0]") && said.contains("rules[1]"), "{said}");
+}
+
+#[test]
+fn no_file_at_all_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = command(dir.path(), &["all"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    assert!(said(&output).contains("natsgate.yaml: cannot be read"), "{}", said(&output));
+}
+
+#[test]
+fn the_published_schema_is_the_codes() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/natsgate.schema.json");
+    let output = run("", &["check-config", "--schema"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let generated: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let published: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    assert!(
+        generated == published,
+        "deploy/natsgate.schema.json is not what the code says: \
+         run `cargo run -q -- check-config --schema > deploy/natsgate.schema.json`"
+    );
+}

@@ -1,0 +1,169 @@
+//! Authorization requests that no server of the cluster sent are refused: no answer, one line in the log, and the next
+//! real one is answered all the same.
+
+use async_nats::{Client, HeaderMap, Message};
+use data_encoding::BASE64URL_NOPAD;
+use futures::StreamExt;
+use natsgate_claims::{
+    AuthorizationRequest, Claims, ClaimsToSign, KeyPair, Role, XKeyPair, decode, encode,
+};
+use natsgate_core::{Clock, SystemClock};
+use natsgate_devkit::DevProvider;
+use std::time::Duration;
+
+use crate::harness::{Cluster, Gateway, Keys, Mode, PATIENCE, alice, provider};
+
+const SUBJECT: &str = "$SYS.REQ.USER.AUTH";
+
+struct Setup {
+    provider: DevProvider,
+    cluster: Cluster,
+    gateway: Gateway,
+    /// In the callout account: whoever holds such credentials can speak to the shim.
+    intruder: Client,
+}
+
+impl Setup {
+    async fn new(xkey: bool) -> Self {
+        let provider = provider().await;
+        let cluster = Cluster::start(Mode::Operator, xkey).await;
+        let gateway = Gateway::all(&cluster, provider.issuer()).await;
+        let intruder = cluster.callout_client().await;
+        Self { provider, cluster, gateway, intruder }
+    }
+
+    /// A request as a server sends it, with its headers.
+    async fn real_request(&self) -> Message {
+        let mut requests = self.intruder.subscribe(SUBJECT).await.unwrap();
+        self.intruder.flush().await.unwrap();
+        self.alice_gets_in().await;
+        requests.next().await.unwrap()
+    }
+
+    async fn alice_gets_in(&self) {
+        let token = self.provider.issue(alice()).unwrap();
+        assert!(self.cluster.connect(&token).await.is_ok());
+    }
+
+    /// `payload` gets no answer, and one line that says `why`. Returns that line.
+    async fn is_refused(&mut self, what: &str, payload: Vec<u8>, headers: Option<HeaderMap>, why: &str) {
+        let refused = "an authorization request was refused";
+        let before = self.gateway.lines(refused).len();
+        let inbox = self.intruder.new_inbox();
+        let mut answers = self.intruder.subscribe(inbox.clone()).await.unwrap();
+        let headers = headers.unwrap_or_default();
+        self.intruder
+            .publish_with_reply_and_headers(SUBJECT, inbox, headers, payload.into())
+            .await
+            .unwrap();
+        let waiting = async {
+            while self.gateway.lines(refused).len() == before {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("{what}: {}", self.gateway.process.logs()));
+        // Whatever else was said about it would be there once a real client is in.
+        self.alice_gets_in().await;
+        let lines = self.gateway.lines(refused);
+        assert_eq!(lines.len(), before + 1, "{what}: {lines:?}");
+        assert!(lines[before].contains(why), "{what}: {}", lines[before]);
+        self.intruder.flush().await.unwrap();
+        assert!(futures::poll!(answers.next()).is_pending(), "{what}: it was answered");
+    }
+
+    fn callout_account(&self) -> &str {
+        match &self.cluster.keys {
+            Keys::Operator(keys) => keys.callout_account.public_key(),
+            Keys::Config(_) => unreachable!("operator mode"),
+        }
+    }
+}
+
+fn now() -> i64 {
+    SystemClock.unix_seconds()
+}
+
+/// `request`, signed by `signer`.
+fn signed(request: AuthorizationRequest, subject: &str, signer: &KeyPair, expires_at: i64) -> String {
+    let claims = ClaimsToSign::new(subject, request)
+        .audience("nats-authorization-request")
+        .expires_at(expires_at);
+    encode(claims, signer, now()).unwrap()
+}
+
+#[tokio::test]
+async fn plain_requests() {
+    let mut setup = Setup::new(false).await;
+    let real = setup.real_request().await;
+    let text = std::str::from_utf8(&real.payload).unwrap().to_owned();
+    let claims: Claims<AuthorizationRequest> = decode(&text, now()).unwrap();
+    let (signing_input, _) = text.rsplit_once('.').unwrap();
+    let account = setup.callout_account().to_owned();
+
+    setup.is_refused("truncated", text.as_bytes()[..text.len() / 2].to_vec(), None, "cannot be verified").await;
+    setup.is_refused("empty", Vec::new(), None, "cannot be verified").await;
+    setup.is_refused("not text", vec![0xff, 0xfe, 0x00], None, "not a JWT").await;
+    setup.is_refused("unsigned", format!("{signing_input}.").into_bytes(), None, "cannot be verified").await;
+    let header = BASE64URL_NOPAD.encode(br#"{"typ":"JWT","alg":"none"}"#);
+    let body = text.split('.').nth(1).unwrap();
+    setup.is_refused("alg none", format!("{header}.{body}.").into_bytes(), None, "algorithm").await;
+
+    // A stranger's key in the name of the real server, then in its own name.
+    let stranger = KeyPair::generate(Role::Server).unwrap();
+    let mut own_name = claims.body.clone();
+    own_name.server_id.id = stranger.public_key().to_owned();
+    let unknown = signed(own_name.clone(), &account, &stranger, now() + 2);
+    setup.is_refused("unknown server", unknown.into_bytes(), None, "does not know").await;
+
+    let other_account = KeyPair::generate(Role::Account).unwrap();
+    let foreign = signed(own_name.clone(), other_account.public_key(), &stranger, now() + 2);
+    setup.is_refused("another callout's", foreign.into_bytes(), None, "not for this callout").await;
+
+    let late = signed(own_name, &account, &stranger, now() - 5);
+    setup.is_refused("expired", late.into_bytes(), None, "expired").await;
+
+    let mut headers = HeaderMap::new();
+    headers.insert("Nats-Server-Xkey", XKeyPair::generate().unwrap().public_key());
+    setup.is_refused("sealed without an xkey", real.payload.to_vec(), Some(headers), "no xkey is configured").await;
+    setup.alice_gets_in().await;
+}
+
+#[tokio::test]
+async fn an_old_request_played_again_is_expired() {
+    let mut setup = Setup::new(false).await;
+    let real = setup.real_request().await;
+    let claims: Claims<AuthorizationRequest> = decode(std::str::from_utf8(&real.payload).unwrap(), now()).unwrap();
+    let expires_at = claims.expires_at.unwrap();
+    while now() <= expires_at {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    setup.is_refused("replayed", real.payload.to_vec(), None, "expired").await;
+}
+
+#[tokio::test]
+async fn sealed_requests() {
+    let mut setup = Setup::new(true).await;
+    let real = setup.real_request().await;
+    let headers = real.headers.clone().unwrap();
+    let sealed = real.payload.to_vec();
+
+    setup.is_refused("truncated", sealed[..40].to_vec(), Some(headers.clone()), "cannot be opened").await;
+    setup.is_refused("not sealed", b"eyJ0eXAiOiJKV1QifQ.e30.e30".to_vec(), None, "not sealed").await;
+
+    let stranger = XKeyPair::generate().unwrap();
+    let mut strangers = HeaderMap::new();
+    strangers.insert("Nats-Server-Xkey", stranger.public_key());
+    let other = XKeyPair::generate().unwrap();
+    let elsewhere = stranger.seal(b"anything", other.public_key()).unwrap();
+    setup.is_refused("sealed to another key", elsewhere, Some(strangers.clone()), "cannot be opened").await;
+
+    let Keys::Operator(keys) = &setup.cluster.keys else { unreachable!("operator mode") };
+    let ours = keys.xkey.as_ref().unwrap().public_key();
+    let garbage = stranger.seal(b"not a JWT at all", ours).unwrap();
+    setup.is_refused("sealed garbage", garbage, Some(strangers), "cannot be verified").await;
+
+    let mut nonsense = HeaderMap::new();
+    nonsense.insert("Nats-Server-Xkey", "not-a-key");
+    setup.is_refused("a header that is no key", sealed, Some(nonsense), "cannot be opened").await;
+    setup.alice_gets_in().await;
+}

@@ -1,0 +1,367 @@
+//! A NATS server with natsgate answering its callout, as a user would run them.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Once;
+
+use std::time::Duration;
+
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
+use natsgate_devkit::{
+    ConfigMode, ConfigModeOptions, DevProvider, DevProviderOptions, NatsServer, NatsServerOptions, OperatorMode, OperatorModeOptions, SigningAlgorithm, TokenSpec,
+};
+use natsgate_devkit::process::Process;
+use secrecy::{ExposeSecret, SecretString};
+use tempfile::TempDir;
+
+/// The longest anything here may take before a test fails: generous, and never waited for when all is well.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The policy of most tests: members of a project may publish to its `in` and subscribe to all of it.
+pub const POLICY: &str = r#"
+version: 1
+account: APP
+rules:
+  - name: project members
+    for_each: { membership: { kind: project, role: member } }
+    publish: { allow: ["projects.{membership.id}.in.>"] }
+    subscribe: { allow: ["projects.{membership.id}.>"] }
+"#;
+
+/// How the nats-server knows its callout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Config,
+    Operator,
+    /// Operator mode in which clients need no sentinel credentials.
+    OperatorWithDefaultSentinel,
+}
+
+/// A nats-server set up for a callout, and what a shim needs to know of it.
+pub struct Cluster {
+    pub nats: NatsServer,
+    pub keys: Keys,
+}
+
+pub enum Keys {
+    Config(ConfigMode),
+    Operator(Box<OperatorMode>),
+}
+
+impl Cluster {
+    pub async fn start(mode: Mode, xkey: bool) -> Self {
+        install_crypto();
+        let (keys, config) = match mode {
+            Mode::Config => {
+                let keys = ConfigMode::generate(ConfigModeOptions { xkey, ..Default::default() }).unwrap();
+                let config = keys.server_config();
+                (Keys::Config(keys), config)
+            }
+            Mode::Operator | Mode::OperatorWithDefaultSentinel => {
+                let default_sentinel = mode == Mode::OperatorWithDefaultSentinel;
+                let options = OperatorModeOptions { xkey, default_sentinel, ..Default::default() };
+                let keys = OperatorMode::generate(options).unwrap();
+                let config = keys.server_config();
+                (Keys::Operator(Box::new(keys)), config)
+            }
+        };
+        // A large token has to fit into CONNECT to reach the callout at all.
+        let config = format!("{config}\nmax_control_line: 262144\n");
+        let nats = NatsServer::start(NatsServerOptions { config, ..Default::default() }).await.unwrap();
+        Self { nats, keys }
+    }
+
+    /// The `shim` section for this server, without its `decision`.
+    pub fn shim_section(&self) -> String {
+        let url = self.nats.client_url();
+        let mut text = String::from("shim:\n  cluster: test\n  answer_margin: 400ms\n");
+        match &self.keys {
+            Keys::Config(keys) => {
+                for (name, user) in [("nats", &keys.callout_user), ("system", &keys.system_user)] {
+                    let password = user.password.expose_secret();
+                    writeln!(text, "  {name}: {{ servers: ['{url}'], user: {}, password: '{password}' }}", user.user).unwrap();
+                }
+                let seed = keys.issuer.seed().unwrap();
+                writeln!(text, "  config_mode: {{ issuer_seed: {} }}", seed.expose_secret()).unwrap();
+                writeln!(text, "  accounts: [{{ name: APP }}]").unwrap();
+                if let Some(xkey) = &keys.xkey {
+                    writeln!(text, "  xkey_seed: {}", xkey.seed().expose_secret()).unwrap();
+                }
+            }
+            Keys::Operator(keys) => {
+                for (name, user) in [("nats", &keys.callout_user), ("system", &keys.system_user)] {
+                    let creds = user.credentials.format().replace('\n', "\n      ");
+                    writeln!(text, "  {name}:\n    servers: ['{url}']\n    creds: |\n      {creds}").unwrap();
+                }
+                let seed = keys.callout_account.seed().unwrap();
+                let account = keys.callout_account.public_key();
+                writeln!(
+                    text,
+                    "  operator_mode: {{ callout_account: {account}, signing_seed: {} }}",
+                    seed.expose_secret()
+                )
+                .unwrap();
+                let app = keys.account("APP").unwrap();
+                let seed = app.signing_key.seed().unwrap();
+                let account = app.key.public_key();
+                writeln!(
+                    text,
+                    "  accounts: [{{ name: APP, account: {account}, signing_seed: {} }}]",
+                    seed.expose_secret()
+                )
+                .unwrap();
+                if let Some(xkey) = &keys.xkey {
+                    writeln!(text, "  xkey_seed: {}", xkey.seed().expose_secret()).unwrap();
+                }
+            }
+        }
+        text
+    }
+
+    /// Options of an ordinary client: with the sentinel's credentials where the server wants them.
+    pub fn client_options(&self) -> ConnectOptions {
+        match &self.keys {
+            Keys::Operator(keys) if keys.default_sentinel.is_none() => {
+                ConnectOptions::with_credentials(&keys.sentinel.credentials.format()).unwrap()
+            }
+            _ => ConnectOptions::new(),
+        }
+    }
+
+    /// Connects with `token`, once.
+    pub async fn connect(&self, token: &SecretString) -> Result<Session, ConnectErrorKind> {
+        self.connect_with(self.client_options().token(token.expose_secret().to_owned())).await
+    }
+
+    /// Connects with `options`, once.
+    pub async fn connect_with(&self, options: ConnectOptions) -> Result<Session, ConnectErrorKind> {
+        let (events, seen) = tokio::sync::mpsc::unbounded_channel();
+        let client = options
+            .event_callback(move |event| {
+                let _ = events.send(event);
+                async {}
+            })
+            .connection_timeout(PATIENCE)
+            .max_reconnects(1)
+            .connect(self.nats.client_url())
+            .await
+            .map_err(|error| error.kind())?;
+        Ok(Session { client, events: tokio::sync::Mutex::new(seen) })
+    }
+
+}
+
+/// A connected client and what it was told.
+pub struct Session {
+    pub client: Client,
+    events: tokio::sync::Mutex<tokio::sync::mpsc::UnboundedReceiver<Event>>,
+}
+
+impl Session {
+    /// The next event that `wanted` picks.
+    pub async fn event(&self, wanted: impl Fn(&Event) -> bool) -> Event {
+        let mut events = self.events.lock().await;
+        tokio::time::timeout(PATIENCE, async {
+            loop {
+                let event = events.recv().await.expect("the client is gone");
+                if wanted(&event) {
+                    return event;
+                }
+            }
+        })
+        .await
+        .expect("the event did not come")
+    }
+
+    /// Whether the server lets it publish to `subject`: either the server says no, or a watcher sees the message.
+    pub async fn may_publish(&self, subject: &str, watcher: &Client) -> bool {
+        use futures::StreamExt;
+        let mut seen = watcher.subscribe(subject.to_owned()).await.unwrap();
+        watcher.flush().await.unwrap();
+        self.client.publish(subject.to_owned(), "x".into()).await.unwrap();
+        self.client.flush().await.unwrap();
+        tokio::select! {
+            message = seen.next() => { assert!(message.is_some()); true }
+            _ = self.event(is_permission_error) => false,
+        }
+    }
+
+    /// Whether the server lets it subscribe to `subject`.
+    pub async fn may_subscribe(&self, subject: &str, publisher: &Client) -> bool {
+        use futures::StreamExt;
+        let mut subscriber = self.client.subscribe(subject.to_owned()).await.unwrap();
+        // The server answers in order: once this is back, it has said no if it does.
+        self.client.flush().await.unwrap();
+        let target = subject.replace(['*', '>'], "x");
+        publisher.publish(target, "x".into()).await.unwrap();
+        publisher.flush().await.unwrap();
+        tokio::select! {
+            message = subscriber.next() => message.is_some(),
+            _ = self.event(is_permission_error) => false,
+        }
+    }
+}
+
+fn is_permission_error(event: &Event) -> bool {
+    matches!(event, Event::ServerError(error) if error.to_string().to_lowercase().contains("permissions violation"))
+}
+
+impl Cluster {
+    /// A client that may do anything in the account APP, past the callout.
+    pub async fn break_glass(&self) -> Client {
+        let options = match &self.keys {
+            Keys::Config(keys) => {
+                let user = &keys.break_glass_user;
+                ConnectOptions::with_user_and_password(user.user.clone(), user.password.expose_secret().into())
+            }
+            Keys::Operator(keys) => {
+                ConnectOptions::with_credentials(&keys.break_glass_user.credentials.format()).unwrap()
+            }
+        };
+        options.connect(self.nats.client_url()).await.unwrap()
+    }
+
+    /// A client in the callout account, as the shim is.
+    pub async fn callout_client(&self) -> Client {
+        let options = match &self.keys {
+            Keys::Config(keys) => {
+                let user = &keys.callout_user;
+                ConnectOptions::with_user_and_password(user.user.clone(), user.password.expose_secret().into())
+            }
+            Keys::Operator(keys) => ConnectOptions::with_credentials(&keys.callout_user.credentials.format()).unwrap(),
+        };
+        options.connect(self.nats.client_url()).await.unwrap()
+    }
+}
+
+/// The `decision` section for one provider, with memberships from its `projects` claim.
+pub fn decision_section(issuer: &str, listen: Option<u16>) -> String {
+    let listen = listen.map(|port| format!("  listen: 127.0.0.1:{port}\n")).unwrap_or_default();
+    format!(
+        "decision:\n{listen}  policy_file: policy.yaml\n  providers:\n    - name: test\n      issuer: {issuer}\n      \
+         audiences: [nats]\n  memberships:\n    - claim: {{ name: projects, kind: project, role: member }}\n"
+    )
+}
+
+/// A folder with a configuration in it.
+pub struct Folder {
+    dir: TempDir,
+}
+
+impl Folder {
+    pub fn new(config: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("natsgate.yaml"), config).unwrap();
+        std::fs::write(dir.path().join("policy.yaml"), POLICY).unwrap();
+        Self { dir }
+    }
+
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+/// `natsgate` with `arguments` and the configuration in `folder`.
+pub fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_natsgate"));
+    command.args(arguments).arg("--config").arg(folder.join("natsgate.yaml"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("NATSGATE") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// A running `natsgate`.
+pub struct Gateway {
+    pub process: Process,
+    pub folder: Folder,
+}
+
+impl Gateway {
+    /// Starts `natsgate <what>` and waits until it says `ready`.
+    pub async fn start(what: &str, config: &str, ready: &str) -> Self {
+        let folder = Folder::new(config);
+        Self::start_in(folder, what, ready).await
+    }
+
+    pub async fn start_in(folder: Folder, what: &str, ready: &str) -> Self {
+        let log = folder.path().join(format!("{what}.log"));
+        let process = Process::spawn(format!("natsgate {what}"), &mut command(folder.path(), &[what]), &log).unwrap();
+        let mut gateway = Self { process, folder };
+        gateway.wait_for(ready).await;
+        gateway
+    }
+
+    /// `natsgate all` for `cluster`, with tokens from `issuer`.
+    pub async fn all(cluster: &Cluster, issuer: &str) -> Self {
+        let config = format!("{}{}", cluster.shim_section(), decision_section(issuer, None));
+        Self::start("all", &config, SHIM_READY).await
+    }
+
+    /// `natsgate shim` for `cluster`, asking `ports`.
+    pub async fn shim(cluster: &Cluster, ports: &[u16]) -> Self {
+        let endpoints: Vec<String> = ports.iter().map(|port| format!("http://127.0.0.1:{port}")).collect();
+        let config = format!("{}  decision: {{ endpoints: {endpoints:?} }}\n", cluster.shim_section());
+        Self::start("shim", &config, SHIM_READY).await
+    }
+
+    /// `natsgate decision` on `port`.
+    pub async fn decision(issuer: &str, port: u16) -> Self {
+        Self::start("decision", &decision_section(issuer, Some(port)), "the decision service listens").await
+    }
+
+    /// Waits until its log has `text`.
+    pub async fn wait_for(&mut self, text: &str) {
+        let waiting = async {
+            while !self.process.logs().contains(text) {
+                assert!(self.process.is_running(), "natsgate ended: {}", self.process.logs());
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
+            panic!("natsgate did not say {text:?}: {}", self.process.logs());
+        }
+    }
+
+    /// Log lines with `text` in them.
+    pub fn lines(&self, text: &str) -> Vec<String> {
+        self.process.logs().lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
+    }
+}
+
+/// What a shim says once it takes requests.
+pub const SHIM_READY: &str = "the shim takes authorization requests";
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// One crypto provider for the clients of this process.
+pub fn install_crypto() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    });
+}
+
+/// The development provider, which signs with every algorithm and issues whatever it is asked for.
+pub async fn provider() -> DevProvider {
+    install_crypto();
+    let options = DevProviderOptions { algorithms: SigningAlgorithm::ALL.to_vec(), ..Default::default() };
+    DevProvider::start(options).await.unwrap()
+}
+
+/// An honest token for alice, a member of apollo.
+pub fn alice() -> TokenSpec {
+    TokenSpec::new("alice").claim("projects", serde_json::json!(["apollo"]))
+}

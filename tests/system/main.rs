@@ -1,0 +1,23 @@
+//! Whole-system tests: real nats-servers, a real OpenID provider, natsgate's own binary as processes, and ordinary
+//! NATS clients.
+//!
+//! What runs here is what a user runs. Each test starts everything it needs on ports of its own and ends it again.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "tests end loudly"
+)]
+
+mod ceilings;
+mod command_line;
+mod connecting;
+mod credentials;
+mod forged_requests;
+mod harness;
+mod outages;
+mod refusing;
