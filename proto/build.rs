@@ -12,6 +12,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Served by gRPC reflection.
     std::fs::write(out.join("natsgate.v1.bin"), descriptors.encode_to_vec())?;
     // ConnectOptions holds credentials: src/credentials.rs has a Debug for it that does not show them.
-    tonic_prost_build::configure().skip_debug(["natsgate.v1.ConnectOptions"]).compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .skip_debug(["natsgate.v1.ConnectOptions"])
+        .compile_fds(descriptors)?;
     Ok(())
 }

@@ -36,7 +36,13 @@ enum Command {
 #[derive(Args)]
 pub struct ConfigFile {
     /// The configuration file
-    #[arg(short, long, value_name = "FILE", default_value = "natsgate.yaml", env = "NATSGATE_CONFIG")]
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        default_value = "natsgate.yaml",
+        env = "NATSGATE_CONFIG"
+    )]
     pub config: PathBuf,
 }
 

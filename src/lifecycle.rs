@@ -17,11 +17,20 @@ const EXIT_CONFIG: u8 = 64;
 const STOP_TIME: Duration = Duration::from_secs(20);
 
 /// Says on standard error why the process ends, and makes its exit code: 0, 64 for a configuration, 1 for the rest.
-#[allow(clippy::print_stderr, reason = "the last word of a process that may have no log yet")]
+#[allow(
+    clippy::print_stderr,
+    reason = "the last word of a process that may have no log yet"
+)]
 pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
-    let Err(error) = result else { return ExitCode::SUCCESS };
+    let Err(error) = result else {
+        return ExitCode::SUCCESS;
+    };
     eprintln!("natsgate: {}", format!("{error:#}").replace('\n', "\nnatsgate: "));
-    if error.is::<Problems>() || error.is::<Problem>() { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE }
+    if error.is::<Problems>() || error.is::<Problem>() {
+        ExitCode::from(EXIT_CONFIG)
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// Reads the configuration of a command that serves, and begins to log.
@@ -36,14 +45,20 @@ pub fn begin(file: &cli::ConfigFile) -> Result<Loaded, Problem> {
 
 /// The environment.
 pub fn variables() -> Vec<(String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok())).collect()
+    std::env::vars_os()
+        .filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()))
+        .collect()
 }
 
 /// The section `name` of a configuration.
 ///
 /// # Errors
 /// A [`Problem`] if it is missing.
-pub fn section<'a, T>(name: &str, pick: impl Fn(&'a Config) -> Option<&'a T>, config: &'a Config) -> Result<&'a T, Problem> {
+pub fn section<'a, T>(
+    name: &str,
+    pick: impl Fn(&'a Config) -> Option<&'a T>,
+    config: &'a Config,
+) -> Result<&'a T, Problem> {
     pick(config).ok_or_else(|| Problem::new(name, "is missing; this command needs it"))
 }
 
@@ -53,7 +68,10 @@ pub fn section<'a, T>(name: &str, pick: impl Fn(&'a Config) -> Option<&'a T>, co
 /// What `main` says, and a runtime that cannot be made.
 pub fn block_on<F: Future<Output = anyhow::Result<()>>>(main: F) -> anyhow::Result<()> {
     install_crypto();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
     let result = runtime.block_on(main);
     runtime.shutdown_timeout(Duration::from_secs(1));
     result

@@ -10,6 +10,8 @@ mod cli;
 mod commands;
 mod config;
 mod lifecycle;
+#[cfg(feature = "devkit")]
+mod stage;
 mod telemetry;
 
 use std::process::ExitCode;

@@ -3,8 +3,8 @@
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
-use crate::config::log::{LogConfig, LogFormat};
 use crate::config::Problem;
+use crate::config::log::{LogConfig, LogFormat};
 
 /// Begins to log as `config` says.
 ///
@@ -29,6 +29,9 @@ pub fn start(config: &LogConfig) -> Result<(), Problem> {
 /// A level that is none.
 pub fn filter(config: &LogConfig) -> Result<EnvFilter, Problem> {
     EnvFilter::try_new(&config.level).map_err(|_| {
-        Problem::new("log.level", "cannot be read; write error, warn, info, debug, trace or filters like info,natsgate_shim=debug")
+        Problem::new(
+            "log.level",
+            "cannot be read; write error, warn, info, debug, trace or filters like info,natsgate_shim=debug",
+        )
     })
 }

@@ -11,13 +11,23 @@ use crate::v1::ConnectOptions;
 
 impl fmt::Debug for ConnectOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConnectOptions").field("lang", &self.lang).field("version", &self.version).finish_non_exhaustive()
+        f.debug_struct("ConnectOptions")
+            .field("lang", &self.lang)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
     }
 }
 
 impl Drop for ConnectOptions {
     fn drop(&mut self) {
-        for secret in [&mut self.auth_token, &mut self.pass, &mut self.jwt, &mut self.sig, &mut self.user, &mut self.nkey] {
+        for secret in [
+            &mut self.auth_token,
+            &mut self.pass,
+            &mut self.jwt,
+            &mut self.sig,
+            &mut self.user,
+            &mut self.nkey,
+        ] {
             secret.zeroize();
         }
     }
@@ -30,10 +40,19 @@ mod tests {
     #[test]
     fn credentials_are_not_shown() {
         let mut connect = ConnectOptions::default();
-        for field in [&mut connect.auth_token, &mut connect.pass, &mut connect.jwt, &mut connect.sig, &mut connect.user] {
+        for field in [
+            &mut connect.auth_token,
+            &mut connect.pass,
+            &mut connect.jwt,
+            &mut connect.sig,
+            &mut connect.user,
+        ] {
             *field = "hidden".into();
         }
-        let request = AuthorizeRequest { connect_options: Some(connect), ..Default::default() };
+        let request = AuthorizeRequest {
+            connect_options: Some(connect),
+            ..Default::default()
+        };
         assert!(!format!("{request:?}").contains("hidden"));
     }
 }

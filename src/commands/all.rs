@@ -19,7 +19,9 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
     let loaded = lifecycle::begin(file)?;
     lifecycle::block_on(async {
         let prepared = prepare(&loaded).await?;
-        prepared.run(lifecycle::stop_signal()?, CancellationToken::new()).await
+        prepared
+            .run(lifecycle::stop_signal()?, CancellationToken::new())
+            .await
     })
 }
 
@@ -40,8 +42,13 @@ pub async fn prepare(loaded: &Loaded) -> Result<Prepared, Problems> {
     let cache = super::in_process_cache(clock.clone());
     let settings = shim.settings(&loaded.base)?;
     let parts = decision.parts(&loaded.base, cache, clock.clone()).await?;
-    let server = parts.listen.map(|address| (Server::new(parts.decider.clone(), parts.tls), address));
-    Ok(Prepared { shim: Shim::new(settings, Arc::new(Local(parts.decider)), clock), server })
+    let server = parts
+        .listen
+        .map(|address| (Server::new(parts.decider.clone(), parts.tls), address));
+    Ok(Prepared {
+        shim: Shim::new(settings, Arc::new(Local(parts.decider)), clock),
+        server,
+    })
 }
 
 impl Prepared {

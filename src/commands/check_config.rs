@@ -27,14 +27,21 @@ pub struct Arguments {
 #[allow(clippy::print_stdout, reason = "a command's answer")]
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if arguments.schema {
-        println!("{}", serde_json::to_string_pretty(&config::schema()).context("writing the schema")?);
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&config::schema()).context("writing the schema")?
+        );
         return Ok(());
     }
     let loaded = config::load(&arguments.file.config, &lifecycle::variables())?;
     telemetry::filter(&loaded.config.log)?;
     lifecycle::block_on(async {
         let checked = check(&loaded).await?;
-        println!("{}: good for {}", arguments.file.config.display(), checked.join(", "));
+        println!(
+            "{}: good for {}",
+            arguments.file.config.display(),
+            checked.join(", ")
+        );
         Ok(())
     })
 }
@@ -58,7 +65,10 @@ async fn check(loaded: &Loaded) -> Result<Vec<&'static str>, Problems> {
     if let Some(decision) = &config.decision {
         good_for.push("natsgate decision");
         let clock = Arc::new(SystemClock);
-        if let Err(more) = decision.parts(base, super::in_process_cache(clock.clone()), clock).await {
+        if let Err(more) = decision
+            .parts(base, super::in_process_cache(clock.clone()), clock)
+            .await
+        {
             problems.extend(more);
         }
     }

@@ -20,6 +20,8 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
     lifecycle::block_on(async {
         let decisions = config.decision_point(&loaded.base)?;
         let stop = lifecycle::stop_signal()?;
-        Ok(Shim::new(settings, decisions, Arc::new(SystemClock)).run(stop, CancellationToken::new()).await?)
+        Ok(Shim::new(settings, decisions, Arc::new(SystemClock))
+            .run(stop, CancellationToken::new())
+            .await?)
     })
 }

@@ -37,13 +37,22 @@ pub struct DecisionConfig {
     #[serde(default = "DecisionConfig::default_credentials")]
     pub credentials: Vec<CredentialSource>,
     /// The largest credential looked at, in bytes.
-    #[serde(default = "DecisionConfig::default_max_token_bytes", deserialize_with = "scalar")]
+    #[serde(
+        default = "DecisionConfig::default_max_token_bytes",
+        deserialize_with = "scalar"
+    )]
     pub max_token_bytes: usize,
     /// Decisions made at once; more are sent to another instance.
-    #[serde(default = "DecisionConfig::default_max_in_flight", deserialize_with = "scalar")]
+    #[serde(
+        default = "DecisionConfig::default_max_in_flight",
+        deserialize_with = "scalar"
+    )]
     pub max_in_flight: usize,
     /// The longest a decision may take, whatever the caller allows.
-    #[serde(default = "DecisionConfig::default_max_decision_time", with = "humantime_serde")]
+    #[serde(
+        default = "DecisionConfig::default_max_decision_time",
+        with = "humantime_serde"
+    )]
     #[schemars(with = "String")]
     pub max_decision_time: Duration,
 }
@@ -112,15 +121,27 @@ impl DecisionConfig {
             }
         };
         if self.credentials.is_empty() {
-            problems.push(Problem::new("decision.credentials", "is empty; no token could be found"));
+            problems.push(Problem::new(
+                "decision.credentials",
+                "is empty; no token could be found",
+            ));
         }
-        for (key, value) in [("max_in_flight", self.max_in_flight), ("max_token_bytes", self.max_token_bytes)] {
+        for (key, value) in [
+            ("max_in_flight", self.max_in_flight),
+            ("max_token_bytes", self.max_token_bytes),
+        ] {
             if value == 0 {
-                problems.push(Problem::new(format!("decision.{key}"), "is 0; nobody could be let in"));
+                problems.push(Problem::new(
+                    format!("decision.{key}"),
+                    "is 0; nobody could be let in",
+                ));
             }
         }
         if self.max_decision_time.is_zero() {
-            problems.push(Problem::new("decision.max_decision_time", "is 0; nothing could be decided in time"));
+            problems.push(Problem::new(
+                "decision.max_decision_time",
+                "is 0; nothing could be decided in time",
+            ));
         }
         let parts = tls.zip(providers).zip(policy).map(|((tls, providers), policy)| {
             let pipeline = Pipeline {
@@ -131,9 +152,15 @@ impl DecisionConfig {
                 max_token_bytes: self.max_token_bytes,
                 clock,
             };
-            let limits =
-                DeciderLimits { max_in_flight: self.max_in_flight, max_decision_time: self.max_decision_time };
-            DecisionParts { decider: Decider::new(Arc::new(pipeline), limits), listen: self.listen, tls }
+            let limits = DeciderLimits {
+                max_in_flight: self.max_in_flight,
+                max_decision_time: self.max_decision_time,
+            };
+            DecisionParts {
+                decider: Decider::new(Arc::new(pipeline), limits),
+                listen: self.listen,
+                tls,
+            }
         });
         problems.or(parts)
     }
@@ -159,16 +186,26 @@ impl DecisionConfig {
         Ok(Some(TlsMaterial {
             certificate: read("cert_file", &tls.cert_file)?,
             key: read("key_file", &tls.key_file)?.into(),
-            client_ca: tls.client_ca_file.as_ref().map(|path| read("client_ca_file", path)).transpose()?,
+            client_ca: tls
+                .client_ca_file
+                .as_ref()
+                .map(|path| read("client_ca_file", path))
+                .transpose()?,
         }))
     }
 
-    fn providers(&self, base: &Path, cache: &Arc<dyn Cache>, clock: &Arc<dyn Clock>) -> Result<Providers, Problem> {
+    fn providers(
+        &self,
+        base: &Path,
+        cache: &Arc<dyn Cache>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Providers, Problem> {
         let mut providers = Vec::new();
         for settings in &self.providers {
             let mut settings = settings.clone();
             settings.ca_file = settings.ca_file.map(|path| base.join(path));
-            providers.push(OidcProvider::new(settings, Arc::clone(clock), Arc::clone(cache)).map_err(prefixed)?);
+            providers
+                .push(OidcProvider::new(settings, Arc::clone(clock), Arc::clone(cache)).map_err(prefixed)?);
         }
         Providers::new(providers).map_err(prefixed)
     }

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::Config;
 use super::problem::Problem;
 use super::reference::{self, Environment};
-use super::Config;
 
 /// Variables that begin like this override the file: `NATSGATE__SHIM__CLUSTER=eu-1` is `shim.cluster`.
 const PREFIX: &str = "NATSGATE__";
@@ -37,10 +37,18 @@ pub fn load(path: &Path, variables: &[(String, String)]) -> Result<Loaded, Probl
             overlay(&mut value, name, &key.to_lowercase(), text)?;
         }
     }
-    let look_up = |name: &str| variables.iter().find(|(n, _)| n == name).map(|(_, text)| text.clone());
+    let look_up = |name: &str| {
+        variables
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, text)| text.clone())
+    };
     let config = read(&mut value, &base, &look_up);
     reference::wipe(&mut value);
-    Ok(Loaded { config: config?, base })
+    Ok(Loaded {
+        config: config?,
+        base,
+    })
 }
 
 /// Reads a YAML text.
@@ -48,7 +56,12 @@ pub fn load(path: &Path, variables: &[(String, String)]) -> Result<Loaded, Probl
 /// # Errors
 /// What is wrong with it and where, in one line.
 pub fn yaml(text: &str) -> Result<Value, String> {
-    serde_saphyr::from_str(text).map_err(|error| format!("is not YAML: {}", error.without_snippet().to_string().replace('\n', " ")))
+    serde_saphyr::from_str(text).map_err(|error| {
+        format!(
+            "is not YAML: {}",
+            error.without_snippet().to_string().replace('\n', " ")
+        )
+    })
 }
 
 /// Reads `value`, a whole document, as a `T`; an error names the key and repeats no value.
@@ -109,8 +122,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("natsgate.yaml");
         std::fs::write(&file, yaml).unwrap();
-        let variables: Vec<_> = variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-        load(&file, &variables).map(|loaded| loaded.config).map_err(|problem| problem.to_string())
+        let variables: Vec<_> = variables
+            .iter()
+            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+            .collect();
+        load(&file, &variables)
+            .map(|loaded| loaded.config)
+            .map_err(|problem| problem.to_string())
     }
 
     const SHIM: &str = "shim:\n  cluster: one\n  nats: {servers: ['nats://a'], user: u, password: '${PW}'}\n  \
@@ -139,12 +157,32 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_by_its_key() {
         for (yaml, variables, start) in [
-            ("shim:\n  clutser: x\n", &[][..], "shim.clutser: unknown field `clutser`"),
+            (
+                "shim:\n  clutser: x\n",
+                &[][..],
+                "shim.clutser: unknown field `clutser`",
+            ),
             ("shmi: {}\n", &[], "shmi: unknown field `shmi`"),
-            (SHIM, &[], "shim.nats.password: the environment variable PW is not set"),
-            (SHIM, &[("PW", "x"), ("NATSGATE__SHIM__MAX_IN_FLIGHT", "SUHIDDEN")], "shim.max_in_flight: expected a whole"),
-            (SHIM, &[("PW", "x"), ("NATSGATE__SHIM__ACCOUNTS__NAME", "x")], "NATSGATE__SHIM__ACCOUNTS__NAME: leads"),
-            (SHIM, &[("PW", "x"), ("NATSGATE__SHIM__MAX_SESSION", "SUHIDDEN")], "shim.max_session: expected"),
+            (
+                SHIM,
+                &[],
+                "shim.nats.password: the environment variable PW is not set",
+            ),
+            (
+                SHIM,
+                &[("PW", "x"), ("NATSGATE__SHIM__MAX_IN_FLIGHT", "SUHIDDEN")],
+                "shim.max_in_flight: expected a whole",
+            ),
+            (
+                SHIM,
+                &[("PW", "x"), ("NATSGATE__SHIM__ACCOUNTS__NAME", "x")],
+                "NATSGATE__SHIM__ACCOUNTS__NAME: leads",
+            ),
+            (
+                SHIM,
+                &[("PW", "x"), ("NATSGATE__SHIM__MAX_SESSION", "SUHIDDEN")],
+                "shim.max_session: expected",
+            ),
         ] {
             let error = loaded(yaml, variables).unwrap_err();
             assert!(error.starts_with(start), "{error}");

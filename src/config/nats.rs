@@ -56,26 +56,34 @@ impl NatsConfig {
     pub fn settings(&self, key: &str, base: &Path) -> Result<NatsSettings, Problems> {
         let mut problems = Problems::default();
         if self.servers.iter().all(|url| url.is_empty()) {
-            problems.push(Problem::new(format!("{key}.servers"), "is empty; name at least one server, nats://host:4222"));
+            problems.push(Problem::new(
+                format!("{key}.servers"),
+                "is empty; name at least one server, nats://host:4222",
+            ));
         }
         for (index, url) in self.servers.iter().enumerate() {
             if let Err(error) = url.parse::<async_nats::ServerAddr>() {
                 let what = format!("is not a NATS URL ({error}); write nats://host:4222");
                 problems.push(Problem::new(format!("{key}.servers[{index}]"), what));
             } else if url.contains('@') {
-                let what = "holds a user or password, which would end up in logs; use user and password beside it";
+                let what =
+                    "holds a user or password, which would end up in logs; use user and password beside it";
                 problems.push(Problem::new(format!("{key}.servers[{index}]"), what));
             }
         }
         let credentials = problems.take(self.credentials(key));
         let file = |problems: &mut Problems, name: &str, path: &Option<PathBuf>| {
-            path.as_ref().and_then(|path| problems.take(readable(&format!("{key}.tls.{name}"), &base.join(path))))
+            path.as_ref()
+                .and_then(|path| problems.take(readable(&format!("{key}.tls.{name}"), &base.join(path))))
         };
         let ca_file = file(&mut problems, "ca_file", &self.tls.ca_file);
         let cert = file(&mut problems, "cert_file", &self.tls.cert_file);
         let cert_key = file(&mut problems, "key_file", &self.tls.key_file);
         if self.tls.cert_file.is_some() != self.tls.key_file.is_some() {
-            problems.push(Problem::new(format!("{key}.tls"), "cert_file and key_file go together; set both or neither"));
+            problems.push(Problem::new(
+                format!("{key}.tls"),
+                "cert_file and key_file go together; set both or neither",
+            ));
         }
         problems.or(credentials.map(|credentials| NatsSettings {
             servers: self.servers.clone(),
@@ -87,9 +95,17 @@ impl NatsConfig {
     }
 
     fn credentials(&self, key: &str) -> Result<NatsCredentials, Problem> {
-        let set = [self.creds.is_some(), self.nkey_seed.is_some(), self.user.is_some(), self.token.is_some()];
+        let set = [
+            self.creds.is_some(),
+            self.nkey_seed.is_some(),
+            self.user.is_some(),
+            self.token.is_some(),
+        ];
         if set.into_iter().filter(|is_set| *is_set).count() > 1 {
-            return Err(Problem::new(key, "more than one of creds, nkey_seed, user and token is set; keep one"));
+            return Err(Problem::new(
+                key,
+                "more than one of creds, nkey_seed, user and token is set; keep one",
+            ));
         }
         if let Some(Secret(creds)) = &self.creds {
             let key = format!("{key}.creds");
@@ -107,9 +123,14 @@ impl NatsConfig {
         match (&self.user, &self.password) {
             (Some(user), password) => Ok(NatsCredentials::Password {
                 user: user.clone(),
-                password: password.as_ref().map_or_else(|| SecretString::from(""), |Secret(text)| text.clone()),
+                password: password
+                    .as_ref()
+                    .map_or_else(|| SecretString::from(""), |Secret(text)| text.clone()),
             }),
-            (None, Some(_)) => Err(Problem::new(format!("{key}.password"), "is set without a user; set user too")),
+            (None, Some(_)) => Err(Problem::new(
+                format!("{key}.password"),
+                "is set without a user; set user too",
+            )),
             (None, None) => Ok(NatsCredentials::None),
         }
     }
@@ -123,7 +144,10 @@ pub fn readable(key: &str, path: &Path) -> Result<PathBuf, Problem> {
     match std::fs::File::open(path).and_then(|file| file.metadata()) {
         Ok(found) if found.is_file() => Ok(path.to_owned()),
         Ok(_) => Err(Problem::new(key, format!("{} is not a file", path.display()))),
-        Err(error) => Err(Problem::new(key, format!("the file {} cannot be read: {error}", path.display()))),
+        Err(error) => Err(Problem::new(
+            key,
+            format!("the file {} cannot be read: {error}", path.display()),
+        )),
     }
 }
 
@@ -133,6 +157,10 @@ pub fn readable(key: &str, path: &Path) -> Result<PathBuf, Problem> {
 /// A [`Problem`] at `key`.
 pub fn content(key: &str, path: &Path) -> Result<String, Problem> {
     readable(key, path)?;
-    std::fs::read_to_string(path)
-        .map_err(|error| Problem::new(key, format!("the file {} cannot be read: {error}", path.display())))
+    std::fs::read_to_string(path).map_err(|error| {
+        Problem::new(
+            key,
+            format!("the file {} cannot be read: {error}", path.display()),
+        )
+    })
 }

@@ -15,7 +15,10 @@ pub struct Problem {
 impl Problem {
     /// `problem` at `key`.
     pub fn new(key: impl Into<String>, problem: impl fmt::Display) -> Self {
-        Self { key: key.into(), problem: problem.to_string() }
+        Self {
+            key: key.into(),
+            problem: problem.to_string(),
+        }
     }
 }
 

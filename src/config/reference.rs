@@ -17,7 +17,12 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 ///
 /// # Errors
 /// The first reference that leads nowhere.
-pub fn resolve(value: &mut Value, key: &str, base: &Path, environment: Environment<'_>) -> Result<(), Problem> {
+pub fn resolve(
+    value: &mut Value,
+    key: &str,
+    base: &Path,
+    environment: Environment<'_>,
+) -> Result<(), Problem> {
     match value {
         Value::String(text) if text.contains("${") => {
             let resolved = expand(text, base, environment).map_err(|problem| Problem::new(key, problem))?;
@@ -30,7 +35,11 @@ pub fn resolve(value: &mut Value, key: &str, base: &Path, environment: Environme
         }
         Value::Object(fields) => {
             for (name, field) in fields {
-                let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+                let key = if key.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{key}.{name}")
+                };
                 resolve(field, &key, base, environment)?;
             }
         }
@@ -60,8 +69,9 @@ fn expand(text: &str, base: &Path, environment: Environment<'_>) -> Result<Strin
             continue;
         }
         expanded.push_str(before);
-        let (reference, after) =
-            after.split_once('}').ok_or("a reference is not closed: write ${NAME} or ${file:PATH}, or $${ for ${")?;
+        let (reference, after) = after
+            .split_once('}')
+            .ok_or("a reference is not closed: write ${NAME} or ${file:PATH}, or $${ for ${")?;
         let mut found = look_up(reference, base, environment)?;
         expanded.push_str(&found);
         found.zeroize();
@@ -84,8 +94,9 @@ fn look_up(reference: &str, base: &Path, environment: Environment<'_>) -> Result
     if !is_name {
         return Err("a reference is ${NAME}, an environment variable, or ${file:PATH}".to_owned());
     }
-    environment(reference)
-        .ok_or_else(|| format!("the environment variable {reference} is not set: set it, or write the value here"))
+    environment(reference).ok_or_else(|| {
+        format!("the environment variable {reference} is not set: set it, or write the value here")
+    })
 }
 
 #[cfg(test)]

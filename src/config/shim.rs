@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use natsgate_claims::{KeyPair, Role, XKeyPair, check_public_key};
+use natsgate_shim::decision_point::EndpointTls;
 use natsgate_shim::settings::TargetSigner;
 use natsgate_shim::{
     Bounds, DecisionPoint, Endpoint, Issuing, Remote, RemoteSettings, ShimSettings, TargetAccount,
 };
-use natsgate_shim::decision_point::EndpointTls;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -95,7 +95,10 @@ pub struct DecisionEndpointsConfig {
     #[serde(deserialize_with = "texts")]
     pub endpoints: Vec<String>,
     /// How long one may take while there is another to ask.
-    #[serde(default = "DecisionEndpointsConfig::default_attempt_timeout", with = "humantime_serde")]
+    #[serde(
+        default = "DecisionEndpointsConfig::default_attempt_timeout",
+        with = "humantime_serde"
+    )]
     #[schemars(with = "String")]
     pub attempt_timeout: Duration,
     /// TLS, for `https://` endpoints.
@@ -147,8 +150,14 @@ impl ShimConfig {
             }
         };
         let callout = all(&mut problems, self.nats.settings("shim.nats", base));
-        let system = self.system.as_ref().and_then(|nats| all(&mut problems, nats.settings("shim.system", base)));
-        let eviction = self.eviction.as_ref().and_then(|nats| all(&mut problems, nats.settings("shim.eviction", base)));
+        let system = self
+            .system
+            .as_ref()
+            .and_then(|nats| all(&mut problems, nats.settings("shim.system", base)));
+        let eviction = self
+            .eviction
+            .as_ref()
+            .and_then(|nats| all(&mut problems, nats.settings("shim.eviction", base)));
         let issuing = problems.take(self.issuing());
         let xkey = self.xkey_seed.as_ref().and_then(|Secret(seed)| {
             problems.take(XKeyPair::from_seed(seed).map_err(|error| Problem::new("shim.xkey_seed", error)))
@@ -156,7 +165,10 @@ impl ShimConfig {
         let accounts = self.accounts(&mut problems);
         self.check_bounds(&mut problems);
         if self.system.is_none() && self.eviction.is_some() {
-            problems.push(Problem::new("shim.eviction", "is set without shim.system; set shim.system, which is enough"));
+            problems.push(Problem::new(
+                "shim.eviction",
+                "is set without shim.system; set shim.system, which is enough",
+            ));
         }
         let built = callout.zip(issuing).map(|(callout, issuing)| ShimSettings {
             cluster: self.cluster.clone(),
@@ -190,21 +202,28 @@ impl ShimConfig {
                 let Secret(seed) = &mode.signing_seed;
                 let signer = KeyPair::from_seed(seed, Role::Account)
                     .map_err(|error| Problem::new("shim.operator_mode.signing_seed", error))?;
-                Ok(Issuing::Operator { callout_account: mode.callout_account.clone(), signer })
+                Ok(Issuing::Operator {
+                    callout_account: mode.callout_account.clone(),
+                    signer,
+                })
             }
             (None, None) => Err(Problem::new(
                 "shim",
                 "has neither config_mode nor operator_mode; set the one your nats-server runs in",
             )),
-            (Some(_), Some(_)) => {
-                Err(Problem::new("shim", "has both config_mode and operator_mode; a nats-server runs in one of them"))
-            }
+            (Some(_), Some(_)) => Err(Problem::new(
+                "shim",
+                "has both config_mode and operator_mode; a nats-server runs in one of them",
+            )),
         }
     }
 
     fn accounts(&self, problems: &mut Problems) -> Vec<TargetAccount> {
         if self.accounts.is_empty() {
-            problems.push(Problem::new("shim.accounts", "is empty; name at least one account grants may lead into"));
+            problems.push(Problem::new(
+                "shim.accounts",
+                "is empty; name at least one account grants may lead into",
+            ));
         }
         let mut accounts: Vec<TargetAccount> = Vec::new();
         for (index, config) in self.accounts.iter().enumerate() {
@@ -223,16 +242,25 @@ impl ShimConfig {
     fn account(&self, config: &AccountConfig, key: &str) -> Result<TargetAccount, Problem> {
         let name = config.name.clone();
         if name.is_empty() || name.contains(char::is_whitespace) {
-            return Err(Problem::new(format!("{key}.name"), "is empty or has white space in it"));
+            return Err(Problem::new(
+                format!("{key}.name"),
+                "is empty or has white space in it",
+            ));
         }
         // `$SYS` and `$G` are the server's own names for its system and its default account.
         if name == "$SYS" {
-            return Err(Problem::new(format!("{key}.name"), "is the system account, into which no grant may lead; remove it"));
+            return Err(Problem::new(
+                format!("{key}.name"),
+                "is the system account, into which no grant may lead; remove it",
+            ));
         }
         let signer = match (&self.operator_mode, &config.account, &config.signing_seed) {
             (None, None, None) => None,
             (None, _, _) => {
-                return Err(Problem::new(key, "account and signing_seed belong to operator_mode; in config mode the issuer signs"));
+                return Err(Problem::new(
+                    key,
+                    "account and signing_seed belong to operator_mode; in config mode the issuer signs",
+                ));
             }
             (Some(mode), Some(account), Some(Secret(seed))) => {
                 check_public_key(account, Role::Account)
@@ -245,10 +273,16 @@ impl ShimConfig {
                 }
                 let signing = KeyPair::from_seed(seed, Role::Account)
                     .map_err(|error| Problem::new(format!("{key}.signing_seed"), error))?;
-                Some(TargetSigner { account: account.clone(), key: signing })
+                Some(TargetSigner {
+                    account: account.clone(),
+                    key: signing,
+                })
             }
             (Some(_), _, _) => {
-                return Err(Problem::new(key, "needs account and signing_seed: in operator mode each account signs its own users"));
+                return Err(Problem::new(
+                    key,
+                    "needs account and signing_seed: in operator mode each account signs its own users",
+                ));
             }
         };
         Ok(TargetAccount { name, signer })
@@ -256,10 +290,16 @@ impl ShimConfig {
 
     fn check_bounds(&self, problems: &mut Problems) {
         if self.max_in_flight == 0 {
-            problems.push(Problem::new("shim.max_in_flight", "is 0; nothing would ever be decided"));
+            problems.push(Problem::new(
+                "shim.max_in_flight",
+                "is 0; nothing would ever be decided",
+            ));
         }
         if self.max_session < Duration::from_secs(1) {
-            problems.push(Problem::new("shim.max_session", "is below 1s, the resolution of a user JWT's expiry"));
+            problems.push(Problem::new(
+                "shim.max_session",
+                "is below 1s, the resolution of a user JWT's expiry",
+            ));
         }
         if self.answer_margin < Duration::from_millis(20) || self.answer_margin > Duration::from_secs(5) {
             problems.push(Problem::new("shim.answer_margin", "is not between 20ms and 5s"));
@@ -272,7 +312,10 @@ impl ShimConfig {
     /// All that is wrong.
     pub fn decision_point(&self, base: &Path) -> Result<Arc<dyn DecisionPoint>, Problems> {
         let config = self.decision.as_ref().ok_or_else(|| {
-            Problem::new("shim.decision", "is missing; name the decision services, or run `natsgate all`")
+            Problem::new(
+                "shim.decision",
+                "is missing; name the decision services, or run `natsgate all`",
+            )
         })?;
         config.connect(base)
     }
@@ -290,17 +333,28 @@ impl DecisionEndpointsConfig {
             None => None,
         };
         if self.endpoints.iter().all(|url| url.is_empty()) {
-            problems.push(Problem::new("shim.decision.endpoints", "is empty; name at least one, https://host:7222"));
+            problems.push(Problem::new(
+                "shim.decision.endpoints",
+                "is empty; name at least one, https://host:7222",
+            ));
         }
         if self.attempt_timeout.is_zero() {
-            problems.push(Problem::new("shim.decision.attempt_timeout", "is 0; no endpoint could answer in time"));
+            problems.push(Problem::new(
+                "shim.decision.attempt_timeout",
+                "is 0; no endpoint could answer in time",
+            ));
         }
         let mut endpoints = Vec::new();
         for (index, url) in self.endpoints.iter().enumerate() {
             let key = format!("shim.decision.endpoints[{index}]");
             endpoints.extend(problems.take(endpoint(&key, url, tls.as_ref())));
         }
-        let remote = Remote::new(endpoints, RemoteSettings { attempt_timeout: self.attempt_timeout });
+        let remote = Remote::new(
+            endpoints,
+            RemoteSettings {
+                attempt_timeout: self.attempt_timeout,
+            },
+        );
         problems.or(Some(Arc::new(remote)))
     }
 }
@@ -316,12 +370,18 @@ fn endpoint(key: &str, url: &str, tls: Option<&EndpointTls>) -> Result<Endpoint,
     };
     match parsed.scheme() {
         "https" if tls.is_none() => {
-            return Err(Problem::new(key, "is https, but shim.decision.tls is missing; set its ca_file"));
+            return Err(Problem::new(
+                key,
+                "is https, but shim.decision.tls is missing; set its ca_file",
+            ));
         }
         "https" => {}
         "http" if loopback => {}
         "http" => {
-            return Err(Problem::new(key, "would send tokens in the clear to another machine; use https and shim.decision.tls"));
+            return Err(Problem::new(
+                key,
+                "would send tokens in the clear to another machine; use https and shim.decision.tls",
+            ));
         }
         _ => return Err(Problem::new(key, "is neither http:// nor https://")),
     }
@@ -334,10 +394,21 @@ impl EndpointTlsConfig {
         let key = "shim.decision.tls";
         let read = |name: &str, path: &Path| content(&format!("{key}.{name}"), &base.join(path));
         let identity = match (&self.cert_file, &self.key_file) {
-            (Some(cert), Some(cert_key)) => Some((read("cert_file", cert)?, read("key_file", cert_key)?.into())),
+            (Some(cert), Some(cert_key)) => {
+                Some((read("cert_file", cert)?, read("key_file", cert_key)?.into()))
+            }
             (None, None) => None,
-            _ => return Err(Problem::new(key, "cert_file and key_file go together; set both or neither")),
+            _ => {
+                return Err(Problem::new(
+                    key,
+                    "cert_file and key_file go together; set both or neither",
+                ));
+            }
         };
-        Ok(EndpointTls { ca: read("ca_file", &self.ca_file)?, server_name: self.server_name.clone(), identity })
+        Ok(EndpointTls {
+            ca: read("ca_file", &self.ca_file)?,
+            server_name: self.server_name.clone(),
+            identity,
+        })
     }
 }

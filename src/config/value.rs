@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use secrecy::SecretString;
-use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
 /// A text that is never shown: a seed, a password, a token. Give it as `${NAME}` or `${file:PATH}`.
 #[derive(Clone)]
@@ -114,8 +114,10 @@ mod tests {
 
     #[test]
     fn values_are_read_typed_or_as_texts() {
-        let typed: Section = serde_json::from_str(r#"{"number": 5, "flag": true, "list": ["a", "b"]}"#).unwrap();
-        let texts: Section = serde_json::from_str(r#"{"number": "5", "flag": "true", "list": "a, b"}"#).unwrap();
+        let typed: Section =
+            serde_json::from_str(r#"{"number": 5, "flag": true, "list": ["a", "b"]}"#).unwrap();
+        let texts: Section =
+            serde_json::from_str(r#"{"number": "5", "flag": "true", "list": "a, b"}"#).unwrap();
         for section in [typed, texts] {
             assert_eq!((section.number, section.flag), (5, true));
             assert_eq!(section.list, ["a", "b"]);
@@ -124,7 +126,12 @@ mod tests {
 
     #[test]
     fn wrong_values_are_refused_and_not_repeated() {
-        for bad in [r#"{"number": "SUHIDDEN"}"#, r#"{"number": -1}"#, r#"{"flag": "SUHIDDEN"}"#, r#"{"list": 1}"#] {
+        for bad in [
+            r#"{"number": "SUHIDDEN"}"#,
+            r#"{"number": -1}"#,
+            r#"{"flag": "SUHIDDEN"}"#,
+            r#"{"list": 1}"#,
+        ] {
             let error = serde_json::from_str::<Section>(bad).unwrap_err().to_string();
             assert!(error.contains("expected") && !error.contains("HIDDEN"), "{error}");
         }

@@ -27,14 +27,20 @@ impl DecisionService for Foreign {
     ) -> Result<Response<v1::AuthorizeResponse>, Status> {
         *self.asked.lock().unwrap() = Some(request.into_inner());
         let result = Some(Answer::Grant(self.grant.clone()));
-        Ok(Response::new(v1::AuthorizeResponse { decision_id: "foreign-1".into(), result }))
+        Ok(Response::new(v1::AuthorizeResponse {
+            decision_id: "foreign-1".into(),
+            result,
+        }))
     }
 }
 
 impl Foreign {
     /// Serves on a port of its own.
     pub async fn serve(grant: v1::Grant) -> (std::sync::Arc<Self>, u16) {
-        let foreign = std::sync::Arc::new(Self { grant, asked: Mutex::default() });
+        let foreign = std::sync::Arc::new(Self {
+            grant,
+            asked: Mutex::default(),
+        });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let service = DecisionServiceServer::from_arc(foreign.clone());
@@ -53,17 +59,26 @@ impl Foreign {
 
 /// Everything, in `account`, for an hour.
 pub fn everything(account: &str) -> v1::Grant {
-    let all = v1::SubscribeSubject { subject: ">".into(), queue: String::new() };
+    let all = v1::SubscribeSubject {
+        subject: ">".into(),
+        queue: String::new(),
+    };
     v1::Grant {
         account: account.into(),
-        principal: Some(v1::Principal { issuer: "https://foreign.example".into(), subject: "mallory".into() }),
+        principal: Some(v1::Principal {
+            issuer: "https://foreign.example".into(),
+            subject: "mallory".into(),
+        }),
         permissions: Some(v1::Permissions {
             publish_allow: vec![">".into()],
             subscribe_allow: vec![all],
             ..Default::default()
         }),
         limits: None,
-        expires_at: Some(prost_types::Timestamp { seconds: SystemClock.unix_seconds() + 3600, nanos: 0 }),
+        expires_at: Some(prost_types::Timestamp {
+            seconds: SystemClock.unix_seconds() + 3600,
+            nanos: 0,
+        }),
         policy_digest: String::new(),
     }
 }
@@ -101,7 +116,12 @@ async fn a_grant_without_an_end_or_with_a_broken_subject_is_refused() {
     endless.expires_at = None;
     refused(Mode::Config, endless, "no expires_at").await;
     let mut broken = everything("APP");
-    broken.permissions.as_mut().unwrap().publish_allow.push("a..b".into());
+    broken
+        .permissions
+        .as_mut()
+        .unwrap()
+        .publish_allow
+        .push("a..b".into());
     refused(Mode::Config, broken, "publish_allow").await;
 }
 
@@ -110,7 +130,9 @@ async fn a_shim_does_not_start_with_the_system_account_among_its_targets() {
     install_crypto();
     let cluster = Cluster::start(Mode::Config, false).await;
     let section = cluster.shim_section().replace("name: APP", "name: SYS");
-    let folder = crate::harness::Folder::new(&format!("{section}  decision: {{ endpoints: ['http://127.0.0.1:1'] }}\n"));
+    let folder = crate::harness::Folder::new(&format!(
+        "{section}  decision: {{ endpoints: ['http://127.0.0.1:1'] }}\n"
+    ));
     let output = tokio::task::spawn_blocking(move || command(folder.path(), &["shim"]).output().unwrap());
     let output = tokio::time::timeout(PATIENCE, output).await.unwrap().unwrap();
     assert_eq!(output.status.code(), Some(1));
@@ -132,16 +154,24 @@ async fn a_backend_in_another_hand_is_told_everything_and_its_grant_holds() {
     assert!(!session.may_publish("anything.else", &watcher).await);
 
     let asked = foreign.asked();
-    let Keys::Operator(keys) = &cluster.keys else { unreachable!("operator mode") };
+    let Keys::Operator(keys) = &cluster.keys else {
+        unreachable!("operator mode")
+    };
     let server = asked.server.as_ref().unwrap();
     assert_eq!(asked.cluster, "test");
     assert!(server.id.starts_with('N') && asked.user_nkey.starts_with('U'));
     assert_eq!(server.version, "2.15.1");
     let client = asked.client.as_ref().unwrap();
-    assert_eq!((client.host.as_str(), client.kind.as_str(), client.r#type.as_str()), ("127.0.0.1", "Client", "nats"));
+    assert_eq!(
+        (client.host.as_str(), client.kind.as_str(), client.r#type.as_str()),
+        ("127.0.0.1", "Client", "nats")
+    );
     assert!(client.id > 0);
     let connect = asked.connect_options.as_ref().unwrap();
-    assert_eq!((connect.auth_token.as_str(), connect.name.as_str()), ("opaque", "a client"));
+    assert_eq!(
+        (connect.auth_token.as_str(), connect.name.as_str()),
+        ("opaque", "a client")
+    );
     assert_eq!(connect.jwt, keys.sentinel.credentials.jwt);
     assert!(!connect.sig.is_empty() && !connect.lang.is_empty() && !connect.version.is_empty());
 }

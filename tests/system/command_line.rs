@@ -9,7 +9,12 @@ use secrecy::ExposeSecret;
 use crate::harness::{Folder, command};
 
 fn seed(role: Role) -> String {
-    KeyPair::generate(role).unwrap().seed().unwrap().expose_secret().to_owned()
+    KeyPair::generate(role)
+        .unwrap()
+        .seed()
+        .unwrap()
+        .expose_secret()
+        .to_owned()
 }
 
 fn config() -> String {
@@ -49,22 +54,54 @@ fn a_good_configuration_is_good_for_all_commands() {
     let output = run(&config(), &["check-config"]);
     assert!(output.status.success(), "{}", said(&output));
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(told.contains("good for natsgate shim, natsgate decision, natsgate all"), "{told}");
+    assert!(
+        told.contains("good for natsgate shim, natsgate decision, natsgate all"),
+        "{told}"
+    );
 }
 
 #[test]
 fn what_is_wrong_is_said_in_one_line() {
     let good = config();
-    let user_seed = good.split("nkey_seed: ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
-    let account_seed = good.split("issuer_seed: ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let user_seed = good
+        .split("nkey_seed: ")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap()
+        .to_owned();
+    let account_seed = good
+        .split("issuer_seed: ")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap()
+        .to_owned();
     let change = |from: &str, to: &str| {
         assert!(good.contains(from), "{from}");
         good.replacen(from, to, 1)
     };
     for (what, config, command, expected) in [
-        ("unknown key", change("cluster: c", "clutser: c"), "shim", &["shim.clutser", "unknown field"][..]),
-        ("unknown section", change("shim:", "shmi:"), "shim", &["shmi", "unknown field"]),
-        ("missing key", change("  cluster: c\n", ""), "shim", &["shim", "cluster"]),
+        (
+            "unknown key",
+            change("cluster: c", "clutser: c"),
+            "shim",
+            &["shim.clutser", "unknown field"][..],
+        ),
+        (
+            "unknown section",
+            change("shim:", "shmi:"),
+            "shim",
+            &["shmi", "unknown field"],
+        ),
+        (
+            "missing key",
+            change("  cluster: c\n", ""),
+            "shim",
+            &["shim", "cluster"],
+        ),
         (
             "an account seed for a user's",
             change(&user_seed, &account_seed),
@@ -77,21 +114,36 @@ fn what_is_wrong_is_said_in_one_line() {
             "shim",
             &["shim.config_mode.issuer_seed: ", "user seed", "account seed"],
         ),
-        ("not a seed", change(&account_seed, "hello"), "shim", &["shim.config_mode.issuer_seed: "]),
+        (
+            "not a seed",
+            change(&account_seed, "hello"),
+            "shim",
+            &["shim.config_mode.issuer_seed: "],
+        ),
         (
             "a file that is not there",
             change(&account_seed, "'${file:issuer.nk}'"),
             "shim",
             &["shim.config_mode.issuer_seed: ", "issuer.nk", "No such file"],
         ),
-        ("a variable not set", change(&account_seed, "'${NOT_SET}'"), "shim", &["issuer_seed: ", "NOT_SET is not set"]),
+        (
+            "a variable not set",
+            change(&account_seed, "'${NOT_SET}'"),
+            "shim",
+            &["issuer_seed: ", "NOT_SET is not set"],
+        ),
         (
             "the system account as a target",
             change("name: APP", "name: $SYS"),
             "shim",
             &["shim.accounts[0].name: ", "system account"],
         ),
-        ("a bad URL", change("'nats://127.0.0.1:4222'", "'ftp://x'"), "shim", &["shim.nats.servers[0]: "]),
+        (
+            "a bad URL",
+            change("'nats://127.0.0.1:4222'", "'ftp://x'"),
+            "shim",
+            &["shim.nats.servers[0]: "],
+        ),
         (
             "tokens in the clear to another machine",
             change("http://127.0.0.1:7222", "http://10.1.2.3:7222"),
@@ -100,25 +152,59 @@ fn what_is_wrong_is_said_in_one_line() {
         ),
         (
             "listening to everybody",
-            change("decision:\n  policy_file", "decision:\n  listen: 0.0.0.0:7222\n  policy_file"),
+            change(
+                "decision:\n  policy_file",
+                "decision:\n  listen: 0.0.0.0:7222\n  policy_file",
+            ),
             "decision",
             &["decision.listen: ", "client_ca_file"],
         ),
-        ("no policy file", change("policy_file: policy.yaml", "policy_file: none.yaml"), "decision", &["decision.policy_file: ", "none.yaml"]),
-        ("a provider by http", change("https://login.example", "http://login.example"), "decision", &["providers[corp]", "https"]),
-        ("no audience", change("audiences: [nats]", "audiences: []"), "decision", &["providers[corp].audiences: "]),
+        (
+            "no policy file",
+            change("policy_file: policy.yaml", "policy_file: none.yaml"),
+            "decision",
+            &["decision.policy_file: ", "none.yaml"],
+        ),
+        (
+            "a provider by http",
+            change("https://login.example", "http://login.example"),
+            "decision",
+            &["providers[corp]", "https"],
+        ),
+        (
+            "no audience",
+            change("audiences: [nats]", "audiences: []"),
+            "decision",
+            &["providers[corp].audiences: "],
+        ),
         (
             "an HMAC",
             change("audiences: [nats]", "audiences: [nats], algorithms: [HS256]"),
             "decision",
             &["decision.providers[0].algorithms[0]", "HMAC"],
         ),
-        ("a wrong level", format!("log: {{ level: 'a=b=c' }}\n{good}"), "shim", &["log.level: "]),
-        ("not YAML", "shim: [".to_owned(), "shim", &["natsgate.yaml", "YAML"]),
+        (
+            "a wrong level",
+            format!("log: {{ level: 'a=b=c' }}\n{good}"),
+            "shim",
+            &["log.level: "],
+        ),
+        (
+            "not YAML",
+            "shim: [".to_owned(),
+            "shim",
+            &["natsgate.yaml", "YAML"],
+        ),
     ] {
         is_refused(what, &config, command, expected);
-        assert!(!said(&run(&config, &["check-config"])).contains(&user_seed), "{what}: the seed is shown");
-        assert!(!said(&run(&config, &["check-config"])).contains(&account_seed), "{what}: the seed is shown");
+        assert!(
+            !said(&run(&config, &["check-config"])).contains(&user_seed),
+            "{what}: the seed is shown"
+        );
+        assert!(
+            !said(&run(&config, &["check-config"])).contains(&account_seed),
+            "{what}: the seed is shown"
+        );
     }
 }
 
@@ -143,7 +229,11 @@ fn no_file_at_all_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let output = command(dir.path(), &["all"]).output().unwrap();
     assert_eq!(output.status.code(), Some(64));
-    assert!(said(&output).contains("natsgate.yaml: cannot be read"), "{}", said(&output));
+    assert!(
+        said(&output).contains("natsgate.yaml: cannot be read"),
+        "{}",
+        said(&output)
+    );
 }
 
 #[test]

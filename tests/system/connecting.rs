@@ -12,7 +12,12 @@ use crate::harness::{Cluster, Folder, Gateway, Mode, SHIM_READY, Session, alice,
 /// Alice, a member of apollo, gets in and may do what the policy says, no more.
 async fn alice_gets_in(mode: Mode, xkey: bool, algorithm: SigningAlgorithm) {
     install_crypto();
-    let provider = OidcProvider::start(OidcProviderOptions { algorithm, ..Default::default() }).await.unwrap();
+    let provider = OidcProvider::start(OidcProviderOptions {
+        algorithm,
+        ..Default::default()
+    })
+    .await
+    .unwrap();
     let cluster = Cluster::start(mode, xkey).await;
     let _gateway = Gateway::all(&cluster, provider.issuer()).await;
     let options = TokenOptions::default().claim("projects", json!(["apollo"]));
@@ -31,7 +36,11 @@ async fn assert_member_of_apollo(cluster: &Cluster, session: &Session) {
         ("other", false),
         ("$SYS.REQ.SERVER.PING", false),
     ] {
-        assert_eq!(session.may_publish(subject, &watcher).await, allowed, "publish {subject}");
+        assert_eq!(
+            session.may_publish(subject, &watcher).await,
+            allowed,
+            "publish {subject}"
+        );
     }
     for (subject, allowed) in [
         ("projects.apollo.out.telemetry", true),
@@ -40,7 +49,11 @@ async fn assert_member_of_apollo(cluster: &Cluster, session: &Session) {
         ("projects.*.in.a", false),
         (">", false),
     ] {
-        assert_eq!(session.may_subscribe(subject, &watcher).await, allowed, "subscribe {subject}");
+        assert_eq!(
+            session.may_subscribe(subject, &watcher).await,
+            allowed,
+            "subscribe {subject}"
+        );
     }
 }
 
@@ -81,17 +94,24 @@ async fn the_connection_ends_when_the_token_expires() {
     let cluster = Cluster::start(Mode::Operator, false).await;
     let _gateway = Gateway::all(&cluster, provider.issuer()).await;
     let ttl = Duration::from_secs(4);
-    let options = TokenOptions { ttl: Some(ttl), ..Default::default() }.claim("projects", json!(["apollo"]));
+    let options = TokenOptions {
+        ttl: Some(ttl),
+        ..Default::default()
+    }
+    .claim("projects", json!(["apollo"]));
     let token = provider.token("alice", options).await.unwrap();
 
     let session = cluster.connect(&token).await.unwrap();
     session
-        .event(|event| matches!(event, Event::ServerError(error) if error.to_string().contains("expired")))
+        .event(|event| matches!(event, Event::ServerError(error) if error.to_string().contains("Authentication Expired")))
         .await;
     session.event(|event| matches!(event, Event::Disconnected)).await;
     // The token is no better than before: nobody comes back with it.
     let refused = cluster.connect(&token).await.err();
-    assert_eq!(refused, Some(async_nats::ConnectErrorKind::AuthorizationViolation));
+    assert_eq!(
+        refused,
+        Some(async_nats::ConnectErrorKind::AuthorizationViolation)
+    );
 }
 
 #[tokio::test]
@@ -127,7 +147,8 @@ async fn memberships_may_come_from_a_file() {
     );
     let _gateway = Gateway::start_in(folder, "all", SHIM_READY).await;
 
-    let issue = |name: &str| -> SecretString { provider.issue(natsgate_devkit::TokenSpec::new(name)).unwrap() };
+    let issue =
+        |name: &str| -> SecretString { provider.issue(natsgate_devkit::TokenSpec::new(name)).unwrap() };
     let session = cluster.connect(&issue("bob")).await.unwrap();
     assert_member_of_apollo(&cluster, &session).await;
     assert!(cluster.connect(&issue("carol")).await.is_err());

@@ -10,20 +10,27 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsa
 use secrecy::ExposeSecret;
 
 use crate::ceilings::{Foreign, everything};
-use crate::harness::{Cluster, Folder, Gateway, Keys, Mode, SHIM_READY, alice, decision_section, install_crypto, provider};
+use crate::harness::{
+    Cluster, Folder, Gateway, Keys, Mode, SHIM_READY, alice, decision_section, install_crypto, provider,
+};
 
 #[tokio::test]
 async fn a_bare_nkey() {
     let provider = provider().await;
     let cluster = Cluster::start(Mode::Config, false).await;
-    let Keys::Config(keys) = &cluster.keys else { unreachable!("config mode") };
+    let Keys::Config(keys) = &cluster.keys else {
+        unreachable!("config mode")
+    };
     let seed = keys.callout_nkey.seed().unwrap();
     let url = cluster.nats.client_url();
     let section = cluster.shim_section();
     let replaced: String = section
         .lines()
         .map(|line| match line.trim_start().starts_with("nats:") {
-            true => format!("  nats: {{ servers: ['{url}'], nkey_seed: {} }}\n", seed.expose_secret()),
+            true => format!(
+                "  nats: {{ servers: ['{url}'], nkey_seed: {} }}\n",
+                seed.expose_secret()
+            ),
             false => format!("{line}\n"),
         })
         .collect();
@@ -36,12 +43,15 @@ async fn a_bare_nkey() {
 fn certificates(folder: &Path) {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    authority.distinguished_name.push(rcgen::DnType::CommonName, "natsgate test authority");
+    authority
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, "natsgate test authority");
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
     std::fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
-    for (name, usage) in
-        [("server", ExtendedKeyUsagePurpose::ServerAuth), ("client", ExtendedKeyUsagePurpose::ClientAuth)]
-    {
+    for (name, usage) in [
+        ("server", ExtendedKeyUsagePurpose::ServerAuth),
+        ("client", ExtendedKeyUsagePurpose::ClientAuth),
+    ] {
         let mut params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
         params.distinguished_name.push(rcgen::DnType::CommonName, name);
         params.extended_key_usages = vec![usage];
@@ -63,14 +73,27 @@ async fn tls_with_client_certificates() {
         "{}\ntls {{ cert_file: '{dir}/server.pem', key_file: '{dir}/server.key', ca_file: '{dir}/ca.pem', verify: true }}\n",
         keys.server_config()
     );
-    let nats = NatsServer::start(NatsServerOptions { config, ..Default::default() }).await.unwrap();
-    let cluster = Cluster { nats, keys: Keys::Config(keys) };
+    let nats = NatsServer::start(NatsServerOptions {
+        config,
+        ..Default::default()
+    })
+    .await
+    .unwrap();
+    let cluster = Cluster {
+        nats,
+        keys: Keys::Config(keys),
+    };
     let (foreign, port) = Foreign::serve(everything("APP")).await;
 
     // Paths are relative to the configuration file.
     let tls = "tls: { required: true, ca_file: ca.pem, cert_file: client.pem, key_file: client.key }";
-    let section = cluster.shim_section().replace(", user:", &format!(", {tls}, user:"));
-    folder.write("natsgate.yaml", &format!("{section}  decision: {{ endpoints: ['http://127.0.0.1:{port}'] }}\n"));
+    let section = cluster
+        .shim_section()
+        .replace(", user:", &format!(", {tls}, user:"));
+    folder.write(
+        "natsgate.yaml",
+        &format!("{section}  decision: {{ endpoints: ['http://127.0.0.1:{port}'] }}\n"),
+    );
     let _gateway = Gateway::start_in(folder, "shim", SHIM_READY).await;
 
     let path = |name: &str| Path::new(&dir).join(name);
@@ -80,7 +103,11 @@ async fn tls_with_client_certificates() {
         .require_tls(true);
     assert!(cluster.connect_with(options).await.is_ok());
 
-    let tls = foreign.asked().client_tls.clone().expect("the TLS connection is told");
+    let tls = foreign
+        .asked()
+        .client_tls
+        .clone()
+        .expect("the TLS connection is told");
     assert_eq!(tls.version, "1.3");
     assert!(!tls.cipher.is_empty());
     let chain = &tls.verified_chains[0].certs;

@@ -7,11 +7,13 @@ use std::sync::Once;
 
 use std::time::Duration;
 
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
-use natsgate_devkit::{
-    ConfigMode, ConfigModeOptions, DevProvider, DevProviderOptions, NatsServer, NatsServerOptions, OperatorMode, OperatorModeOptions, SigningAlgorithm, TokenSpec,
-};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, Subscriber};
+use futures::StreamExt;
 use natsgate_devkit::process::Process;
+use natsgate_devkit::{
+    ConfigMode, ConfigModeOptions, DevProvider, DevProviderOptions, NatsServer, NatsServerOptions,
+    OperatorMode, OperatorModeOptions, SigningAlgorithm, TokenSpec,
+};
 use secrecy::{ExposeSecret, SecretString};
 use tempfile::TempDir;
 
@@ -54,13 +56,21 @@ impl Cluster {
         install_crypto();
         let (keys, config) = match mode {
             Mode::Config => {
-                let keys = ConfigMode::generate(ConfigModeOptions { xkey, ..Default::default() }).unwrap();
+                let keys = ConfigMode::generate(ConfigModeOptions {
+                    xkey,
+                    ..Default::default()
+                })
+                .unwrap();
                 let config = keys.server_config();
                 (Keys::Config(keys), config)
             }
             Mode::Operator | Mode::OperatorWithDefaultSentinel => {
                 let default_sentinel = mode == Mode::OperatorWithDefaultSentinel;
-                let options = OperatorModeOptions { xkey, default_sentinel, ..Default::default() };
+                let options = OperatorModeOptions {
+                    xkey,
+                    default_sentinel,
+                    ..Default::default()
+                };
                 let keys = OperatorMode::generate(options).unwrap();
                 let config = keys.server_config();
                 (Keys::Operator(Box::new(keys)), config)
@@ -68,7 +78,12 @@ impl Cluster {
         };
         // A large token has to fit into CONNECT to reach the callout at all.
         let config = format!("{config}\nmax_control_line: 262144\n");
-        let nats = NatsServer::start(NatsServerOptions { config, ..Default::default() }).await.unwrap();
+        let nats = NatsServer::start(NatsServerOptions {
+            config,
+            ..Default::default()
+        })
+        .await
+        .unwrap();
         Self { nats, keys }
     }
 
@@ -80,7 +95,12 @@ impl Cluster {
             Keys::Config(keys) => {
                 for (name, user) in [("nats", &keys.callout_user), ("system", &keys.system_user)] {
                     let password = user.password.expose_secret();
-                    writeln!(text, "  {name}: {{ servers: ['{url}'], user: {}, password: '{password}' }}", user.user).unwrap();
+                    writeln!(
+                        text,
+                        "  {name}: {{ servers: ['{url}'], user: {}, password: '{password}' }}",
+                        user.user
+                    )
+                    .unwrap();
                 }
                 let seed = keys.issuer.seed().unwrap();
                 writeln!(text, "  config_mode: {{ issuer_seed: {} }}", seed.expose_secret()).unwrap();
@@ -92,7 +112,11 @@ impl Cluster {
             Keys::Operator(keys) => {
                 for (name, user) in [("nats", &keys.callout_user), ("system", &keys.system_user)] {
                     let creds = user.credentials.format().replace('\n', "\n      ");
-                    writeln!(text, "  {name}:\n    servers: ['{url}']\n    creds: |\n      {creds}").unwrap();
+                    writeln!(
+                        text,
+                        "  {name}:\n    servers: ['{url}']\n    creds: |\n      {creds}"
+                    )
+                    .unwrap();
                 }
                 let seed = keys.callout_account.seed().unwrap();
                 let account = keys.callout_account.public_key();
@@ -131,7 +155,8 @@ impl Cluster {
 
     /// Connects with `token`, once.
     pub async fn connect(&self, token: &SecretString) -> Result<Session, ConnectErrorKind> {
-        self.connect_with(self.client_options().token(token.expose_secret().to_owned())).await
+        self.connect_with(self.client_options().token(token.expose_secret().to_owned()))
+            .await
     }
 
     /// Connects with `options`, once.
@@ -147,9 +172,11 @@ impl Cluster {
             .connect(self.nats.client_url())
             .await
             .map_err(|error| error.kind())?;
-        Ok(Session { client, events: tokio::sync::Mutex::new(seen) })
+        Ok(Session {
+            client,
+            events: tokio::sync::Mutex::new(seen),
+        })
     }
-
 }
 
 /// A connected client and what it was told.
@@ -174,31 +201,38 @@ impl Session {
         .expect("the event did not come")
     }
 
-    /// Whether the server lets it publish to `subject`: either the server says no, or a watcher sees the message.
+    /// Whether the server lets it publish to `subject`: either `watcher` sees the message, or the server says no.
     pub async fn may_publish(&self, subject: &str, watcher: &Client) -> bool {
-        use futures::StreamExt;
         let mut seen = watcher.subscribe(subject.to_owned()).await.unwrap();
-        watcher.flush().await.unwrap();
-        self.client.publish(subject.to_owned(), "x".into()).await.unwrap();
-        self.client.flush().await.unwrap();
+        self.told(&mut seen, || self.client.publish(subject.to_owned(), "x".into()))
+            .await
+    }
+
+    /// Whether the server lets it subscribe to `subject`: either it sees a message there, or the server says no.
+    pub async fn may_subscribe(&self, subject: &str, publisher: &Client) -> bool {
+        let mut seen = self.client.subscribe(subject.to_owned()).await.unwrap();
+        let target = subject.replace(['*', '>'], "x");
+        self.told(&mut seen, || publisher.publish(target.clone(), "x".into()))
+            .await
+    }
+
+    /// Publishes until a message is seen or the server says no. (Once is not enough: a flush does not wait for the
+    /// server, so the subscription may be younger than the message.)
+    async fn told<F: Future<Output = Result<(), async_nats::PublishError>>>(
+        &self,
+        seen: &mut Subscriber,
+        publish: impl Fn() -> F,
+    ) -> bool {
+        let publishing = async {
+            loop {
+                publish().await.unwrap();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
         tokio::select! {
             message = seen.next() => { assert!(message.is_some()); true }
             _ = self.event(is_permission_error) => false,
-        }
-    }
-
-    /// Whether the server lets it subscribe to `subject`.
-    pub async fn may_subscribe(&self, subject: &str, publisher: &Client) -> bool {
-        use futures::StreamExt;
-        let mut subscriber = self.client.subscribe(subject.to_owned()).await.unwrap();
-        // The server answers in order: once this is back, it has said no if it does.
-        self.client.flush().await.unwrap();
-        let target = subject.replace(['*', '>'], "x");
-        publisher.publish(target, "x".into()).await.unwrap();
-        publisher.flush().await.unwrap();
-        tokio::select! {
-            message = subscriber.next() => message.is_some(),
-            _ = self.event(is_permission_error) => false,
+            () = publishing => unreachable!("it goes on for ever"),
         }
     }
 }
@@ -213,7 +247,10 @@ impl Cluster {
         let options = match &self.keys {
             Keys::Config(keys) => {
                 let user = &keys.break_glass_user;
-                ConnectOptions::with_user_and_password(user.user.clone(), user.password.expose_secret().into())
+                ConnectOptions::with_user_and_password(
+                    user.user.clone(),
+                    user.password.expose_secret().into(),
+                )
             }
             Keys::Operator(keys) => {
                 ConnectOptions::with_credentials(&keys.break_glass_user.credentials.format()).unwrap()
@@ -221,23 +258,13 @@ impl Cluster {
         };
         options.connect(self.nats.client_url()).await.unwrap()
     }
-
-    /// A client in the callout account, as the shim is.
-    pub async fn callout_client(&self) -> Client {
-        let options = match &self.keys {
-            Keys::Config(keys) => {
-                let user = &keys.callout_user;
-                ConnectOptions::with_user_and_password(user.user.clone(), user.password.expose_secret().into())
-            }
-            Keys::Operator(keys) => ConnectOptions::with_credentials(&keys.callout_user.credentials.format()).unwrap(),
-        };
-        options.connect(self.nats.client_url()).await.unwrap()
-    }
 }
 
 /// The `decision` section for one provider, with memberships from its `projects` claim.
 pub fn decision_section(issuer: &str, listen: Option<u16>) -> String {
-    let listen = listen.map(|port| format!("  listen: 127.0.0.1:{port}\n")).unwrap_or_default();
+    let listen = listen
+        .map(|port| format!("  listen: 127.0.0.1:{port}\n"))
+        .unwrap_or_default();
     format!(
         "decision:\n{listen}  policy_file: policy.yaml\n  providers:\n    - name: test\n      issuer: {issuer}\n      \
          audiences: [nats]\n  memberships:\n    - claim: {{ name: projects, kind: project, role: member }}\n"
@@ -271,7 +298,10 @@ impl Folder {
 /// `natsgate` with `arguments` and the configuration in `folder`.
 pub fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_natsgate"));
-    command.args(arguments).arg("--config").arg(folder.join("natsgate.yaml"));
+    command
+        .args(arguments)
+        .arg("--config")
+        .arg(folder.join("natsgate.yaml"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("NATSGATE") {
             command.env_remove(name);
@@ -283,7 +313,7 @@ pub fn command(folder: &Path, arguments: &[&str]) -> Command {
 /// A running `natsgate`.
 pub struct Gateway {
     pub process: Process,
-    pub folder: Folder,
+    _folder: Folder,
 }
 
 impl Gateway {
@@ -295,8 +325,16 @@ impl Gateway {
 
     pub async fn start_in(folder: Folder, what: &str, ready: &str) -> Self {
         let log = folder.path().join(format!("{what}.log"));
-        let process = Process::spawn(format!("natsgate {what}"), &mut command(folder.path(), &[what]), &log).unwrap();
-        let mut gateway = Self { process, folder };
+        let process = Process::spawn(
+            format!("natsgate {what}"),
+            &mut command(folder.path(), &[what]),
+            &log,
+        )
+        .unwrap();
+        let mut gateway = Self {
+            process,
+            _folder: folder,
+        };
         gateway.wait_for(ready).await;
         gateway
     }
@@ -309,21 +347,36 @@ impl Gateway {
 
     /// `natsgate shim` for `cluster`, asking `ports`.
     pub async fn shim(cluster: &Cluster, ports: &[u16]) -> Self {
-        let endpoints: Vec<String> = ports.iter().map(|port| format!("http://127.0.0.1:{port}")).collect();
-        let config = format!("{}  decision: {{ endpoints: {endpoints:?} }}\n", cluster.shim_section());
+        let endpoints: Vec<String> = ports
+            .iter()
+            .map(|port| format!("http://127.0.0.1:{port}"))
+            .collect();
+        let config = format!(
+            "{}  decision: {{ endpoints: {endpoints:?} }}\n",
+            cluster.shim_section()
+        );
         Self::start("shim", &config, SHIM_READY).await
     }
 
     /// `natsgate decision` on `port`.
     pub async fn decision(issuer: &str, port: u16) -> Self {
-        Self::start("decision", &decision_section(issuer, Some(port)), "the decision service listens").await
+        Self::start(
+            "decision",
+            &decision_section(issuer, Some(port)),
+            "the decision service listens",
+        )
+        .await
     }
 
     /// Waits until its log has `text`.
     pub async fn wait_for(&mut self, text: &str) {
         let waiting = async {
             while !self.process.logs().contains(text) {
-                assert!(self.process.is_running(), "natsgate ended: {}", self.process.logs());
+                assert!(
+                    self.process.is_running(),
+                    "natsgate ended: {}",
+                    self.process.logs()
+                );
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
@@ -334,7 +387,12 @@ impl Gateway {
 
     /// Log lines with `text` in them.
     pub fn lines(&self, text: &str) -> Vec<String> {
-        self.process.logs().lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
+        self.process
+            .logs()
+            .lines()
+            .filter(|line| line.contains(text))
+            .map(str::to_owned)
+            .collect()
     }
 }
 
@@ -343,7 +401,11 @@ pub const SHIM_READY: &str = "the shim takes authorization requests";
 
 /// A port that was free a moment ago.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 /// One crypto provider for the clients of this process.
@@ -357,7 +419,10 @@ pub fn install_crypto() {
 /// The development provider, which signs with every algorithm and issues whatever it is asked for.
 pub async fn provider() -> DevProvider {
     install_crypto();
-    let options = DevProviderOptions { algorithms: SigningAlgorithm::ALL.to_vec(), ..Default::default() };
+    let options = DevProviderOptions {
+        algorithms: SigningAlgorithm::ALL.to_vec(),
+        ..Default::default()
+    };
     DevProvider::start(options).await.unwrap()
 }
 

@@ -10,6 +10,7 @@
     clippy::indexing_slicing,
     clippy::print_stdout,
     missing_docs,
+    unreachable_pub,
     reason = "tests end loudly"
 )]
 

@@ -32,11 +32,17 @@ async fn gets_in(cluster: &Cluster, token: &SecretString) -> Client {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, trying).await.expect("the client never got in")
+    tokio::time::timeout(PATIENCE, trying)
+        .await
+        .expect("the client never got in")
 }
 
 async fn is_kicked(cluster: &Cluster, token: &SecretString) {
-    let error = cluster.connect(token).await.err().expect("nobody can have let it in");
+    let error = cluster
+        .connect(token)
+        .await
+        .err()
+        .expect("nobody can have let it in");
     assert_ne!(error, ConnectErrorKind::AuthorizationViolation);
 }
 
@@ -55,13 +61,18 @@ async fn a_shim_restarted_and_a_decision_service_killed_amid_200_connects() {
     let clients = {
         let (connected, progress) = (Arc::clone(&connected), Arc::clone(&progress));
         let tokens: Vec<SecretString> = (0..200)
-            .map(|n| provider.issue(TokenSpec::new(format!("user-{n}")).claim("projects", json!(["apollo"]))).unwrap())
+            .map(|n| {
+                provider
+                    .issue(TokenSpec::new(format!("user-{n}")).claim("projects", json!(["apollo"])))
+                    .unwrap()
+            })
             .collect();
         let cluster = Arc::clone(&cluster);
         tokio::spawn(
             stream::iter(tokens)
                 .map(move |token| {
-                    let (cluster, connected, progress) = (cluster.clone(), connected.clone(), progress.clone());
+                    let (cluster, connected, progress) =
+                        (cluster.clone(), connected.clone(), progress.clone());
                     async move {
                         let client = gets_in(&cluster, &token).await;
                         connected.fetch_add(1, Ordering::SeqCst);
@@ -81,19 +92,34 @@ async fn a_shim_restarted_and_a_decision_service_killed_amid_200_connects() {
     reached(50).await;
     // SIGTERM: it takes no more requests, answers those it has, and ends.
     first.process.stop().await.unwrap();
-    assert_eq!(first.lines("the shim stopped").len(), 1, "{}", first.process.logs());
+    assert_eq!(
+        first.lines("the shim stopped").len(),
+        1,
+        "{}",
+        first.process.logs()
+    );
     let _restarted = Gateway::shim(&cluster, &ports).await;
     reached(100).await;
     doomed.process.kill().unwrap();
 
-    let clients = tokio::time::timeout(PATIENCE, clients).await.expect("not all got in").unwrap();
+    let clients = tokio::time::timeout(PATIENCE, clients)
+        .await
+        .expect("not all got in")
+        .unwrap();
     assert_eq!(clients.len(), 200);
     assert!(connected.load(Ordering::SeqCst) == 200);
     for client in &clients {
         client.flush().await.unwrap();
     }
     assert!(second.lines("Authorization Violation").is_empty());
-    assert!(!cluster.nats.logs().contains("callout response not received in time"), "{}", cluster.nats.logs());
+    assert!(
+        !cluster
+            .nats
+            .logs()
+            .contains("callout response not received in time"),
+        "{}",
+        cluster.nats.logs()
+    );
 }
 
 #[tokio::test]
@@ -106,7 +132,10 @@ async fn two_shims_share_the_load() {
         "log: {{ level: 'info,natsgate_shim=debug' }}\n{}  decision: {{ endpoints: ['http://127.0.0.1:{port}'] }}\n",
         cluster.shim_section()
     );
-    let shims = [Gateway::start("shim", &config, SHIM_READY).await, Gateway::start("shim", &config, SHIM_READY).await];
+    let shims = [
+        Gateway::start("shim", &config, SHIM_READY).await,
+        Gateway::start("shim", &config, SHIM_READY).await,
+    ];
     let token = provider.issue(alice()).unwrap();
     for _ in 0..40 {
         cluster.connect(&token).await.unwrap();
@@ -205,11 +234,11 @@ async fn what_is_too_much_is_kicked() {
 async fn without_system_credentials_it_says_so_and_stays_silent() {
     let provider = provider().await;
     let cluster = Cluster::start(Mode::Config, false).await;
-    let section: String =
-        cluster.shim_section().lines().filter(|line| !line.trim_start().starts_with("system:")).fold(
-            String::new(),
-            |text, line| text + line + "\n",
-        );
+    let section: String = cluster
+        .shim_section()
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("system:"))
+        .fold(String::new(), |text, line| text + line + "\n");
     provider.set_fault(Fault::Status(503));
     let config = format!("{section}{}", decision_section(provider.issuer(), None));
     let folder = Folder::new(&config);
@@ -217,7 +246,10 @@ async fn without_system_credentials_it_says_so_and_stays_silent() {
     assert_eq!(gateway.lines("no shim.system is configured").len(), 1);
     let token = provider.issue(alice()).unwrap();
     // Silence is all that is left, and the server makes a denial of it.
-    assert_eq!(cluster.connect(&token).await.err(), Some(ConnectErrorKind::AuthorizationViolation));
+    assert_eq!(
+        cluster.connect(&token).await.err(),
+        Some(ConnectErrorKind::AuthorizationViolation)
+    );
     gateway.wait_for("without shim.system it cannot be kicked").await;
     provider.set_fault(Fault::None);
     // The provider is asked again after a pause; until then it goes on being silent.
@@ -226,7 +258,9 @@ async fn without_system_credentials_it_says_so_and_stays_silent() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, trying).await.expect("it never got in");
+    tokio::time::timeout(PATIENCE, trying)
+        .await
+        .expect("it never got in");
 }
 
 #[tokio::test]
@@ -244,5 +278,7 @@ async fn a_nats_server_restarted_is_found_again() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, trying).await.expect("it never got in");
+    tokio::time::timeout(PATIENCE, trying)
+        .await
+        .expect("it never got in");
 }

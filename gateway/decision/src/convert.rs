@@ -40,7 +40,10 @@ pub fn connection(request: &v1::AuthorizeRequest) -> Result<Connection, &'static
 pub fn grant(grant: Grant) -> v1::Grant {
     v1::Grant {
         account: grant.account,
-        principal: Some(v1::Principal { issuer: grant.principal.issuer, subject: grant.principal.subject }),
+        principal: Some(v1::Principal {
+            issuer: grant.principal.issuer,
+            subject: grant.principal.subject,
+        }),
         permissions: Some(permissions(grant.permissions)),
         limits: Some(limits(grant.limits)),
         expires_at: Some(timestamp(grant.expires_at)),
@@ -50,17 +53,24 @@ pub fn grant(grant: Grant) -> v1::Grant {
 
 /// A denial as a message.
 pub fn denial(denial: Denial) -> v1::Denial {
-    v1::Denial { reason: denial.reason.code().to_owned(), detail: denial.detail }
+    v1::Denial {
+        reason: denial.reason.code().to_owned(),
+        detail: denial.detail,
+    }
 }
 
 /// `time` in whole seconds, rounded down, so that nothing outlives what it was derived from.
 fn timestamp(time: SystemTime) -> prost_types::Timestamp {
-    prost_types::Timestamp { seconds: natsgate_core::clock::unix_seconds(time), nanos: 0 }
+    prost_types::Timestamp {
+        seconds: natsgate_core::clock::unix_seconds(time),
+        nanos: 0,
+    }
 }
 
 fn permissions(permissions: Permissions) -> v1::Permissions {
     let texts = |subjects: Vec<natsgate_core::Subject>| subjects.into_iter().map(String::from).collect();
-    let subscriptions = |subjects: Vec<SubscribeSubject>| subjects.into_iter().map(subscribe_subject).collect();
+    let subscriptions =
+        |subjects: Vec<SubscribeSubject>| subjects.into_iter().map(subscribe_subject).collect();
     v1::Permissions {
         publish_allow: texts(permissions.publish.allow),
         publish_deny: texts(permissions.publish.deny),
@@ -81,12 +91,17 @@ fn response_permission(permission: ResponsePermission) -> v1::ResponsePermission
     v1::ResponsePermission {
         max_messages: permission.max_messages,
         // Longer than the type can say is as good as no bound; a session does not live that long.
-        ttl: permission.ttl.and_then(|ttl| prost_types::Duration::try_from(ttl).ok()),
+        ttl: permission
+            .ttl
+            .and_then(|ttl| prost_types::Duration::try_from(ttl).ok()),
     }
 }
 
 fn limits(limits: Limits) -> v1::Limits {
-    let (windows, location) = limits.times.map(|times| (times.windows, times.location)).unwrap_or_default();
+    let (windows, location) = limits
+        .times
+        .map(|times| (times.windows, times.location))
+        .unwrap_or_default();
     v1::Limits {
         subscriptions: limits.subscriptions,
         payload: limits.payload,
@@ -97,12 +112,20 @@ fn limits(limits: Limits) -> v1::Limits {
             .into_iter()
             .map(|kind| kind.as_str().to_owned())
             .collect(),
-        source_networks: limits.source_networks.unwrap_or_default().iter().map(ToString::to_string).collect(),
+        source_networks: limits
+            .source_networks
+            .unwrap_or_default()
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         times: windows.into_iter().map(time_window).collect(),
         times_location: location.unwrap_or_default(),
     }
 }
 
 fn time_window(window: TimeWindow) -> v1::TimeWindow {
-    v1::TimeWindow { start: window.start.to_string(), end: window.end.to_string() }
+    v1::TimeWindow {
+        start: window.start.to_string(),
+        end: window.end.to_string(),
+    }
 }

@@ -47,7 +47,10 @@ pub fn find(
         if field.len() > max_bytes {
             return Err(Denial::new(
                 DenialReason::CredentialTooLarge,
-                format!("the credential has {} bytes, {max_bytes} are accepted (max_token_bytes)", field.len()),
+                format!(
+                    "the credential has {} bytes, {max_bytes} are accepted (max_token_bytes)",
+                    field.len()
+                ),
             ));
         }
     }
@@ -109,7 +112,9 @@ mod tests {
     }
 
     fn found(connect: &ConnectOptions, sources: &[CredentialSource]) -> Result<String, DenialReason> {
-        find(connect, sources, 64).map(|token| token.expose_secret().to_owned()).map_err(|denial| denial.reason)
+        find(connect, sources, 64)
+            .map(|token| token.expose_secret().to_owned())
+            .map_err(|denial| denial.reason)
     }
 
     #[test]
@@ -119,8 +124,14 @@ mod tests {
         assert_eq!(found(&connect("", "bbb"), &all), Ok("bbb".into()));
         assert_eq!(found(&connect("aaa", "bbb"), &all), Ok("aaa".into()));
         assert_eq!(found(&connect("", r#"{"token":"ccc"}"#), &all), Ok("ccc".into()));
-        assert_eq!(found(&connect(r#" {"access_token":"ddd","x":1}"#, ""), &all), Ok("ddd".into()));
-        assert_eq!(found(&connect("aaa", "bbb"), &[CredentialSource::Password]), Ok("bbb".into()));
+        assert_eq!(
+            found(&connect(r#" {"access_token":"ddd","x":1}"#, ""), &all),
+            Ok("ddd".into())
+        );
+        assert_eq!(
+            found(&connect("aaa", "bbb"), &[CredentialSource::Password]),
+            Ok("bbb".into())
+        );
     }
 
     #[test]
@@ -128,14 +139,27 @@ mod tests {
         let none = Err(DenialReason::NoCredentials);
         assert_eq!(found(&connect("", ""), &CredentialSource::DEFAULT), none);
         assert_eq!(found(&connect("aaa", ""), &[CredentialSource::Password]), none);
-        assert_eq!(found(&connect(r#"{"token":""}"#, ""), &CredentialSource::DEFAULT), none);
-        assert_eq!(found(&connect(r#"{"token":"a"}"#, ""), &[CredentialSource::AuthToken]), none);
+        assert_eq!(
+            found(&connect(r#"{"token":""}"#, ""), &CredentialSource::DEFAULT),
+            none
+        );
+        assert_eq!(
+            found(&connect(r#"{"token":"a"}"#, ""), &[CredentialSource::AuthToken]),
+            none
+        );
     }
 
     #[test]
     fn a_broken_or_ambiguous_json_credential_is_malformed() {
-        for bad in [r#"{"token":"#, r#"{"token":1}"#, r#"{"token":"a","access_token":"b"}"#] {
-            assert_eq!(found(&connect(bad, ""), &CredentialSource::DEFAULT), Err(DenialReason::MalformedToken));
+        for bad in [
+            r#"{"token":"#,
+            r#"{"token":1}"#,
+            r#"{"token":"a","access_token":"b"}"#,
+        ] {
+            assert_eq!(
+                found(&connect(bad, ""), &CredentialSource::DEFAULT),
+                Err(DenialReason::MalformedToken)
+            );
         }
     }
 

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use futures::future::try_join_all;
 use natsgate_core::{
-    Clock, Connection, Deadline, Failure, Grant, Identity, IdentityProvider, Membership, MembershipSource, Principal,
+    Clock, Connection, Deadline, Failure, Grant, Identity, IdentityProvider, Membership, MembershipSource,
+    Principal,
 };
 use natsgate_policy::{Facts, Policy};
 use natsgate_proto::v1::ConnectOptions;
@@ -41,18 +42,36 @@ pub struct Decision {
 
 impl Pipeline {
     /// Decides about `connection`, whose client sent `connect`, before `deadline`.
-    pub async fn decide(&self, connect: &ConnectOptions, connection: &Connection, deadline: Deadline) -> Decision {
+    pub async fn decide(
+        &self,
+        connect: &ConnectOptions,
+        connection: &Connection,
+        deadline: Deadline,
+    ) -> Decision {
         let identity = match self.identify(connect, deadline).await {
             Ok(identity) => identity,
-            Err(failure) => return Decision { principal: None, outcome: Err(failure) },
+            Err(failure) => {
+                return Decision {
+                    principal: None,
+                    outcome: Err(failure),
+                };
+            }
         };
         let outcome = self.evaluate(&identity, connection, deadline).await;
-        Decision { principal: Some(identity.principal), outcome }
+        Decision {
+            principal: Some(identity.principal),
+            outcome,
+        }
     }
 
     async fn identify(&self, connect: &ConnectOptions, deadline: Deadline) -> Result<Identity, Failure> {
         let token = credential::find(connect, &self.credentials, self.max_token_bytes)?;
-        bound(deadline, "verifying the token", self.identities.identify(&token, deadline)).await
+        bound(
+            deadline,
+            "verifying the token",
+            self.identities.identify(&token, deadline),
+        )
+        .await
     }
 
     async fn evaluate(
@@ -62,13 +81,22 @@ impl Pipeline {
         deadline: Deadline,
     ) -> Result<Grant, Failure> {
         let memberships = self.memberships_of(identity, deadline).await?;
-        let facts = Facts { identity, memberships: &memberships, connection, now: self.clock.now() };
+        let facts = Facts {
+            identity,
+            memberships: &memberships,
+            connection,
+            now: self.clock.now(),
+        };
         Ok(self.policy.evaluate(&facts).outcome?)
     }
 
     /// What every source says, all asked at once. One that cannot answer leaves no answer at all: what it would have
     /// said might have been what a rule takes something away for.
-    async fn memberships_of(&self, identity: &Identity, deadline: Deadline) -> Result<Vec<Membership>, Failure> {
+    async fn memberships_of(
+        &self,
+        identity: &Identity,
+        deadline: Deadline,
+    ) -> Result<Vec<Membership>, Failure> {
         let asked = self.memberships.iter().map(|source| async move {
             let doing = format!("asking the membership source {}", source.name());
             bound(deadline, &doing, source.memberships(identity, deadline)).await
@@ -85,10 +113,11 @@ async fn bound<T>(
     doing: &str,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    deadline
-        .bound(work)
-        .await
-        .unwrap_or_else(|_| Err(Failure::unavailable(format!("{doing}: the request's deadline passed"))))
+    deadline.bound(work).await.unwrap_or_else(|_| {
+        Err(Failure::unavailable(format!(
+            "{doing}: the request's deadline passed"
+        )))
+    })
 }
 
 #[cfg(test)]
@@ -132,9 +161,11 @@ mod tests {
 
         async fn memberships(&self, _: &Identity, _: Deadline) -> Result<Vec<Membership>, Failure> {
             match self {
-                Self::Member(id) => {
-                    Ok(vec![Membership { kind: "project".into(), id: (*id).into(), role: "member".into() }])
-                }
+                Self::Member(id) => Ok(vec![Membership {
+                    kind: "project".into(),
+                    id: (*id).into(),
+                    role: "member".into(),
+                }]),
                 Self::Down => Err(Failure::unavailable("the test source is down")),
                 Self::Stuck => std::future::pending().await,
             }
@@ -154,7 +185,10 @@ mod tests {
         .unwrap();
         Pipeline {
             identities: Arc::new(Alice),
-            memberships: sources.into_iter().map(|s| Arc::new(s) as Arc<dyn MembershipSource>).collect(),
+            memberships: sources
+                .into_iter()
+                .map(|s| Arc::new(s) as Arc<dyn MembershipSource>)
+                .collect(),
             policy: Policy::compile(&policy).unwrap(),
             credentials: CredentialSource::DEFAULT.to_vec(),
             max_token_bytes: 16_384,
@@ -166,15 +200,28 @@ mod tests {
         let mut connect = ConnectOptions::default();
         connect.auth_token.push('t');
         let deadline = Deadline::after(Duration::from_secs(1));
-        let decision = pipeline(sources).decide(&connect, &Connection::default(), deadline).await;
+        let decision = pipeline(sources)
+            .decide(&connect, &Connection::default(), deadline)
+            .await;
         let grant = decision.outcome?;
         assert!(grant.expires_at > SystemTime::UNIX_EPOCH);
-        Ok(grant.permissions.publish.allow.iter().map(ToString::to_string).collect())
+        Ok(grant
+            .permissions
+            .publish
+            .allow
+            .iter()
+            .map(ToString::to_string)
+            .collect())
     }
 
     #[tokio::test]
     async fn what_the_sources_say_is_put_together() {
-        let allowed = decide(vec![Source::Member("b"), Source::Member("a"), Source::Member("b")]).await;
+        let allowed = decide(vec![
+            Source::Member("b"),
+            Source::Member("a"),
+            Source::Member("b"),
+        ])
+        .await;
         assert_eq!(allowed.unwrap(), ["projects.a.in.>", "projects.b.in.>"]);
     }
 

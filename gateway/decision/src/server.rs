@@ -40,7 +40,9 @@ pub enum ServerError {
         cause: std::io::Error,
     },
     /// The certificate, key or authority cannot be used.
-    #[error("decision.tls: {0}; certificate, key and client_ca must be PEM, and the key that of the certificate")]
+    #[error(
+        "decision.tls: {0}; certificate, key and client_ca must be PEM, and the key that of the certificate"
+    )]
     Tls(tonic::transport::Error),
     /// The descriptor set compiled in cannot be read.
     #[error("serving gRPC reflection: {0}")]
@@ -133,7 +135,8 @@ async fn drain_time_over(stop: &CancellationToken) {
 }
 
 fn tls_config(tls: &TlsMaterial) -> ServerTlsConfig {
-    let config = ServerTlsConfig::new().identity(Identity::from_pem(&tls.certificate, tls.key.expose_secret()));
+    let config =
+        ServerTlsConfig::new().identity(Identity::from_pem(&tls.certificate, tls.key.expose_secret()));
     match &tls.client_ca {
         Some(authority) => config.client_ca_root(Certificate::from_pem(authority)),
         None => config,

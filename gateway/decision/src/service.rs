@@ -36,13 +36,20 @@ impl Decider {
     /// A decider over `pipeline`.
     pub fn new(pipeline: Arc<Pipeline>, limits: DeciderLimits) -> Self {
         let places = Arc::new(Semaphore::new(limits.max_in_flight.min(Semaphore::MAX_PERMITS)));
-        Self { pipeline, limits, places }
+        Self {
+            pipeline,
+            limits,
+            places,
+        }
     }
 }
 
 #[tonic::async_trait]
 impl DecisionService for Decider {
-    async fn authorize(&self, request: Request<AuthorizeRequest>) -> Result<Response<AuthorizeResponse>, Status> {
+    async fn authorize(
+        &self,
+        request: Request<AuthorizeRequest>,
+    ) -> Result<Response<AuthorizeResponse>, Status> {
         let allowed = grpc_timeout(request.metadata()).unwrap_or(self.limits.max_decision_time);
         let deadline = Deadline::after(allowed).or_sooner(self.limits.max_decision_time);
         let mut request = request.into_inner();
@@ -52,7 +59,9 @@ impl DecisionService for Decider {
                 max_in_flight = self.limits.max_in_flight,
                 "overloaded: an authorization request was sent away"
             );
-            Status::resource_exhausted("more decisions at once than this instance takes (decision.max_in_flight)")
+            Status::resource_exhausted(
+                "more decisions at once than this instance takes (decision.max_in_flight)",
+            )
         })?;
         let connection = convert::connection(&request).map_err(Status::invalid_argument)?;
 
@@ -62,15 +71,22 @@ impl DecisionService for Decider {
         let answer = match decision.outcome {
             Ok(grant) => Answer::Grant(convert::grant(grant)),
             Err(Failure::Denied(denial)) => Answer::Denial(convert::denial(denial)),
-            Err(Failure::Unavailable(what)) => return Err(Status::unavailable(format!("decision {decision_id}: {what}"))),
+            Err(Failure::Unavailable(what)) => {
+                return Err(Status::unavailable(format!("decision {decision_id}: {what}")));
+            }
         };
-        Ok(Response::new(AuthorizeResponse { decision_id, result: Some(answer) }))
+        Ok(Response::new(AuthorizeResponse {
+            decision_id,
+            result: Some(answer),
+        }))
     }
 }
 
 /// A name for one decision: 16 random bytes as base32, lower case.
 fn decision_id() -> String {
-    BASE32_NOPAD.encode(&rand::random::<[u8; 16]>()).to_ascii_lowercase()
+    BASE32_NOPAD
+        .encode(&rand::random::<[u8; 16]>())
+        .to_ascii_lowercase()
 }
 
 /// The caller's `grpc-timeout`: at most eight digits and a unit (gRPC over HTTP/2, "Requests"). tonic enforces it but

@@ -72,7 +72,7 @@
 //! CEL with its standard library. Variables: `claims`; `principal` {issuer, subject, digest}; `provider`; `memberships`,
 //! a list of {kind, id, role} sorted by them; `membership` (in rules with `for_each`); `connection` {cluster,
 //! server_name, server_version, server_tags, client_host, client_name, client_kind, client_type, mqtt_id, user_nkey};
-//! `now`, to the second. A client's name, host and MQTT id are what it says of itself. Unknown variables, fields and
+//! `now`, to the second. A client's name and MQTT id are what it says of itself. Unknown variables, fields and
 //! functions, and patterns of `matches` that are not written out, are found when the policy is compiled. A condition has
 //! at most 2,048 bytes, nests at most 20 deep, and runs through lists within lists at most 2 deep; an evaluation that
 //! would take more than 250,000 steps is denied (`policy_error`).

@@ -58,7 +58,9 @@ impl Callout {
     pub async fn run(self: Arc<Self>, mut requests: Subscriber, stop: CancellationToken) {
         let bounds = self.settings.bounds;
         let deciding = Arc::new(Semaphore::new(bounds.max_in_flight));
-        let waiting = Arc::new(Semaphore::new(bounds.max_in_flight.saturating_add(bounds.max_waiting)));
+        let waiting = Arc::new(Semaphore::new(
+            bounds.max_in_flight.saturating_add(bounds.max_waiting),
+        ));
         let giving_back = Arc::new(Semaphore::new(MOST_GIVEN_BACK));
         let tasks = TaskTracker::new();
         let mut draining = false;
@@ -90,7 +92,10 @@ impl Callout {
             }
         }
         tasks.close();
-        info!(under_way = tasks.len(), "no more requests are taken; those under way are answered");
+        info!(
+            under_way = tasks.len(),
+            "no more requests are taken; those under way are answered"
+        );
         tasks.wait().await;
     }
 
@@ -104,11 +109,17 @@ impl Callout {
                 return;
             }
         };
-        let deadline = Deadline::after(opened.time_left.saturating_sub(self.settings.bounds.answer_margin));
+        let deadline = Deadline::after(
+            opened
+                .time_left
+                .saturating_sub(self.settings.bounds.answer_margin),
+        );
         let ended = match deciding {
             Some(places) => match deadline.bound(places.acquire()).await {
                 Ok(Ok(_place)) => self.decide(&message, &opened, deadline).await,
-                _ => Ended::Unanswered("overloaded: its turn did not come in time (shim.max_in_flight)".into()),
+                _ => {
+                    Ended::Unanswered("overloaded: its turn did not come in time (shim.max_in_flight)".into())
+                }
             },
             None => Ended::Unanswered("overloaded: too many requests are waiting (shim.max_waiting)".into()),
         };
@@ -119,14 +130,23 @@ impl Callout {
 
     /// Opens and verifies. An error comes with the server's name, as far as it can be believed.
     async fn open(&self, message: &Message) -> Result<OpenedRequest, (RequestError, String)> {
-        let header = message.headers.as_ref().and_then(|headers| headers.get(request::XKEY_HEADER));
+        let header = message
+            .headers
+            .as_ref()
+            .and_then(|headers| headers.get(request::XKEY_HEADER));
         let recipient = match &self.settings.issuing {
             Issuing::Config { issuer } => issuer.public_key(),
             Issuing::Operator { callout_account, .. } => callout_account,
         };
         let header = header.map(async_nats::HeaderValue::as_str);
-        let opened = request::open(&message.payload, header, self.settings.xkey.as_ref(), recipient, self.clock.now())
-            .map_err(|refused| (refused, String::new()))?;
+        let opened = request::open(
+            &message.payload,
+            header,
+            self.settings.xkey.as_ref(),
+            recipient,
+            self.clock.now(),
+        )
+        .map_err(|refused| (refused, String::new()))?;
         if let Some(servers) = &self.servers {
             let id = &opened.body.server_id.id;
             let checked = servers.check(id, Deadline::after(opened.time_left)).await;
@@ -155,11 +175,16 @@ impl Callout {
             xkey: opened.xkey.as_deref(),
         };
         let now = self.clock.unix_seconds();
-        let payload =
-            match encode_response(verdict, &recipient, &self.settings.issuing, self.settings.xkey.as_ref(), now) {
-                Ok(payload) => payload,
-                Err(error) => return Ended::Unanswered(error.to_string()),
-            };
+        let payload = match encode_response(
+            verdict,
+            &recipient,
+            &self.settings.issuing,
+            self.settings.xkey.as_ref(),
+            now,
+        ) {
+            Ok(payload) => payload,
+            Err(error) => return Ended::Unanswered(error.to_string()),
+        };
         if !is_connected(&self.client) {
             return Ended::Unanswered("the connection to the callout account is down".into());
         }
@@ -205,7 +230,10 @@ impl Callout {
         let server = &opened.body.server_id.id;
         let client = opened.body.client_info.id;
         let Some(evictor) = &self.evictor else {
-            warn!(server, client, why, "a request stays unanswered; without shim.system it cannot be kicked");
+            warn!(
+                server,
+                client, why, "a request stays unanswered; without shim.system it cannot be kicked"
+            );
             return;
         };
         if opened.body.client_info.kind != "Client" {
@@ -216,8 +244,14 @@ impl Callout {
         // The expiry is in whole seconds, rounded down: the server itself waits up to a second longer.
         let until = Deadline::after(self.settings.bounds.answer_margin + Duration::from_secs(1));
         match evictor.kick(server, client, until).await {
-            Kicked::Closed => warn!(server, client, why, "a request could not be answered: its connection was kicked"),
-            Kicked::Gone => debug!(server, client, why, "a request could not be answered: its connection is gone"),
+            Kicked::Closed => warn!(
+                server,
+                client, why, "a request could not be answered: its connection was kicked"
+            ),
+            Kicked::Gone => debug!(
+                server,
+                client, why, "a request could not be answered: its connection is gone"
+            ),
             Kicked::Failed(cause) => {
                 error!(server, client, why, %cause, "a request could not be answered, nor its connection kicked");
             }

@@ -43,7 +43,11 @@ pub fn expiry(grant: &v1::Grant, longest: Duration, now: SystemTime) -> Result<i
     let now_seconds = natsgate_core::clock::unix_seconds(now);
     let ceiling = now_seconds.saturating_add(i64::try_from(longest.as_secs()).unwrap_or(i64::MAX));
     let expiry = granted.min(ceiling);
-    if expiry <= now_seconds { Err(Exceeded::Expired) } else { Ok(expiry) }
+    if expiry <= now_seconds {
+        Err(Exceeded::Expired)
+    } else {
+        Ok(expiry)
+    }
 }
 
 #[cfg(test)]
@@ -62,10 +66,16 @@ mod tests {
 
     #[test]
     fn an_account_that_is_not_listed_is_not_given() {
-        let accounts = [TargetAccount { name: "APP".into(), signer: None }];
+        let accounts = [TargetAccount {
+            name: "APP".into(),
+            signer: None,
+        }];
         assert!(account(&grant("APP", None), &accounts).is_ok());
         for other in ["SYS", "$SYS", "AUTH", "app", ""] {
-            assert!(matches!(account(&grant(other, None), &accounts), Err(Exceeded::Account(_))), "{other}");
+            assert!(
+                matches!(account(&grant(other, None), &accounts), Err(Exceeded::Account(_))),
+                "{other}"
+            );
         }
     }
 

@@ -43,5 +43,8 @@ fn read(response: AuthorizeResponse) -> Option<Answer> {
         Answered::Grant(grant) => Ok(grant),
         Answered::Denial(denial) => Err(denial),
     };
-    Some(Answer { decision_id: response.decision_id, outcome })
+    Some(Answer {
+        decision_id: response.decision_id,
+        outcome,
+    })
 }

@@ -52,7 +52,10 @@ struct Answer {
 impl Evictor {
     /// An evictor over `system`, a connection into the system account.
     pub fn new(system: Client) -> Self {
-        Self { system, places: Arc::new(Semaphore::new(MOST_KICKS)) }
+        Self {
+            system,
+            places: Arc::new(Semaphore::new(MOST_KICKS)),
+        }
     }
 
     /// Kicks client `client_id` off server `server_id`, trying until `deadline`.
@@ -74,14 +77,18 @@ impl Evictor {
 
     async fn attempt(&self, server_id: &str, client_id: u64, deadline: Deadline) -> Result<Kicked, String> {
         let body = serde_json::to_vec(&Kick { cid: client_id }).map_err(|error| error.to_string())?;
-        let asked = self.system.request(format!("$SYS.REQ.SERVER.{server_id}.KICK"), body.into());
+        let asked = self
+            .system
+            .request(format!("$SYS.REQ.SERVER.{server_id}.KICK"), body.into());
         match deadline.or_sooner(ANSWER_TIME).bound(asked).await {
             Ok(Ok(message)) => match serde_json::from_slice::<Answer>(&message.payload) {
                 Ok(Answer { error: None }) => Ok(Kicked::Closed),
                 Ok(Answer { error: Some(_) }) => Ok(Kicked::Gone),
                 Err(_) => Err("the server's answer cannot be read".into()),
             },
-            Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => Err("the server is out of reach".into()),
+            Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => {
+                Err("the server is out of reach".into())
+            }
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("the server did not answer in time".into()),
         }

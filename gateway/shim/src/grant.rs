@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use natsgate_core::{
-    ConnectionType, Limits, Permissions, PublishPermissions, ResponsePermission, Subject, SubscribePermissions,
-    SubscribeSubject, TimeWindow, TimeWindows,
+    ConnectionType, Limits, Permissions, PublishPermissions, ResponsePermission, Subject,
+    SubscribePermissions, SubscribeSubject, TimeWindow, TimeWindows,
 };
 use natsgate_proto::v1;
 
@@ -24,15 +24,25 @@ pub struct BadField {
 /// # Errors
 /// [`BadField`].
 pub fn permissions(grant: &v1::Grant) -> Result<Permissions, BadField> {
-    let Some(given) = &grant.permissions else { return Ok(Permissions::default()) };
+    let Some(given) = &grant.permissions else {
+        return Ok(Permissions::default());
+    };
     Ok(Permissions {
         publish: PublishPermissions {
-            allow: each(&given.publish_allow, |text| subject("permissions.publish_allow", text))?,
-            deny: each(&given.publish_deny, |text| subject("permissions.publish_deny", text))?,
+            allow: each(&given.publish_allow, |text| {
+                subject("permissions.publish_allow", text)
+            })?,
+            deny: each(&given.publish_deny, |text| {
+                subject("permissions.publish_deny", text)
+            })?,
         },
         subscribe: SubscribePermissions {
-            allow: each(&given.subscribe_allow, |entry| subscribe_subject("permissions.subscribe_allow", entry))?,
-            deny: each(&given.subscribe_deny, |entry| subscribe_subject("permissions.subscribe_deny", entry))?,
+            allow: each(&given.subscribe_allow, |entry| {
+                subscribe_subject("permissions.subscribe_allow", entry)
+            })?,
+            deny: each(&given.subscribe_deny, |entry| {
+                subscribe_subject("permissions.subscribe_deny", entry)
+            })?,
         },
         responses: given.responses.as_ref().map(responses).transpose()?,
     })
@@ -43,15 +53,22 @@ pub fn permissions(grant: &v1::Grant) -> Result<Permissions, BadField> {
 /// # Errors
 /// [`BadField`].
 pub fn limits(grant: &v1::Grant) -> Result<Limits, BadField> {
-    let Some(given) = &grant.limits else { return Ok(Limits::default()) };
+    let Some(given) = &grant.limits else {
+        return Ok(Limits::default());
+    };
     let connection_types = each(&given.connection_types, |text| {
-        text.parse::<ConnectionType>().map_err(|why| bad("limits.connection_types", why))
+        text.parse::<ConnectionType>()
+            .map_err(|why| bad("limits.connection_types", why))
     })?;
-    let source_networks =
-        each(&given.source_networks, |text| text.parse().map_err(|why| bad("limits.source_networks", why)))?;
+    let source_networks = each(&given.source_networks, |text| {
+        text.parse().map_err(|why| bad("limits.source_networks", why))
+    })?;
     let windows = each(&given.times, |window| {
         let time = |text: &str| text.parse().map_err(|why: String| bad("limits.times", why));
-        Ok(TimeWindow { start: time(&window.start)?, end: time(&window.end)? })
+        Ok(TimeWindow {
+            start: time(&window.start)?,
+            end: time(&window.end)?,
+        })
     })?;
     let location = (!given.times_location.is_empty()).then(|| given.times_location.clone());
     Ok(Limits {
@@ -73,16 +90,27 @@ fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
 }
 
 fn bad(field: &'static str, why: impl ToString) -> BadField {
-    BadField { field, why: why.to_string() }
+    BadField {
+        field,
+        why: why.to_string(),
+    }
 }
 
 fn subject(field: &'static str, text: &str) -> Result<Subject, BadField> {
     Subject::parse(text).map_err(|why| bad(field, why))
 }
 
-fn subscribe_subject(field: &'static str, entry: &v1::SubscribeSubject) -> Result<SubscribeSubject, BadField> {
-    let queue = (!entry.queue.is_empty()).then(|| subject(field, &entry.queue)).transpose()?;
-    Ok(SubscribeSubject { subject: subject(field, &entry.subject)?, queue })
+fn subscribe_subject(
+    field: &'static str,
+    entry: &v1::SubscribeSubject,
+) -> Result<SubscribeSubject, BadField> {
+    let queue = (!entry.queue.is_empty())
+        .then(|| subject(field, &entry.queue))
+        .transpose()?;
+    Ok(SubscribeSubject {
+        subject: subject(field, &entry.subject)?,
+        queue,
+    })
 }
 
 fn responses(given: &v1::ResponsePermission) -> Result<ResponsePermission, BadField> {
@@ -90,8 +118,15 @@ fn responses(given: &v1::ResponsePermission) -> Result<ResponsePermission, BadFi
     if given.max_messages == 0 {
         return Err(bad(field, "max_messages must be at least 1"));
     }
-    let ttl = given.ttl.map(Duration::try_from).transpose().map_err(|why| bad(field, why))?;
-    Ok(ResponsePermission { max_messages: given.max_messages, ttl })
+    let ttl = given
+        .ttl
+        .map(Duration::try_from)
+        .transpose()
+        .map_err(|why| bad(field, why))?;
+    Ok(ResponsePermission {
+        max_messages: given.max_messages,
+        ttl,
+    })
 }
 
 #[cfg(test)]
@@ -101,18 +136,27 @@ mod tests {
     fn with_permissions(change: impl FnOnce(&mut v1::Permissions)) -> v1::Grant {
         let mut permissions = v1::Permissions::default();
         change(&mut permissions);
-        v1::Grant { permissions: Some(permissions), ..Default::default() }
+        v1::Grant {
+            permissions: Some(permissions),
+            ..Default::default()
+        }
     }
 
     fn with_limits(change: impl FnOnce(&mut v1::Limits)) -> v1::Grant {
         let mut limits = v1::Limits::default();
         change(&mut limits);
-        v1::Grant { limits: Some(limits), ..Default::default() }
+        v1::Grant {
+            limits: Some(limits),
+            ..Default::default()
+        }
     }
 
     #[test]
     fn a_subject_that_is_none_spoils_the_grant() {
-        let entry = |subject: &str, queue: &str| v1::SubscribeSubject { subject: subject.into(), queue: queue.into() };
+        let entry = |subject: &str, queue: &str| v1::SubscribeSubject {
+            subject: subject.into(),
+            queue: queue.into(),
+        };
         for grant in [
             with_permissions(|p| p.publish_allow.extend(["a.b".to_owned(), "a..b".to_owned()])),
             with_permissions(|p| p.publish_deny.push(String::new())),
@@ -127,7 +171,10 @@ mod tests {
 
     #[test]
     fn a_limit_that_cannot_be_read_spoils_the_grant() {
-        let window = v1::TimeWindow { start: "25:00:00".into(), end: "26:00:00".into() };
+        let window = v1::TimeWindow {
+            start: "25:00:00".into(),
+            end: "26:00:00".into(),
+        };
         for grant in [
             with_limits(|l| l.connection_types.push("standard".into())),
             with_limits(|l| l.source_networks.push("10.0.0.0/33".into())),

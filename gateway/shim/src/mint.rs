@@ -67,7 +67,10 @@ fn signing<'a>(
     match issuing {
         Issuing::Config { issuer } => Ok((issuer, Some(account.name.clone()), None)),
         Issuing::Operator { .. } => {
-            let target = account.signer.as_ref().ok_or_else(|| MintError::NoSigner(account.name.clone()))?;
+            let target = account
+                .signer
+                .as_ref()
+                .ok_or_else(|| MintError::NoSigner(account.name.clone()))?;
             let by_signing_key = target.key.public_key() != target.account;
             Ok((&target.key, None, by_signing_key.then(|| target.account.clone())))
         }
@@ -80,7 +83,13 @@ fn name(principal: &Principal) -> String {
     let readable: String = principal
         .subject
         .chars()
-        .map(|c| if c.is_control() || c.is_whitespace() || c == '~' { '_' } else { c })
+        .map(|c| {
+            if c.is_control() || c.is_whitespace() || c == '~' {
+                '_'
+            } else {
+                c
+            }
+        })
         .take(READABLE)
         .collect();
     format!("{readable}~{}", principal.digest())
@@ -113,7 +122,11 @@ mod tests {
             xkey: None,
             accounts,
             max_session: Duration::from_secs(600),
-            bounds: Bounds { max_in_flight: 1, max_waiting: 1, answer_margin: Duration::from_millis(100) },
+            bounds: Bounds {
+                max_in_flight: 1,
+                max_waiting: 1,
+                answer_margin: Duration::from_millis(100),
+            },
             callout: NatsSettings {
                 servers: vec![],
                 credentials: NatsCredentials::None,
@@ -127,16 +140,31 @@ mod tests {
     }
 
     fn config_mode() -> ShimSettings {
-        settings(Issuing::Config { issuer: key() }, vec![TargetAccount { name: "APP".into(), signer: None }])
+        settings(
+            Issuing::Config { issuer: key() },
+            vec![TargetAccount {
+                name: "APP".into(),
+                signer: None,
+            }],
+        )
     }
 
     fn grant() -> v1::Grant {
         v1::Grant {
             account: "APP".into(),
-            principal: Some(v1::Principal { issuer: "https://login.example".into(), subject: "ali ce".into() }),
-            permissions: Some(v1::Permissions { publish_allow: vec!["a.>".into()], ..Default::default() }),
+            principal: Some(v1::Principal {
+                issuer: "https://login.example".into(),
+                subject: "ali ce".into(),
+            }),
+            permissions: Some(v1::Permissions {
+                publish_allow: vec!["a.>".into()],
+                ..Default::default()
+            }),
             limits: None,
-            expires_at: Some(prost_types::Timestamp { seconds: NOW + 300, nanos: 999 }),
+            expires_at: Some(prost_types::Timestamp {
+                seconds: NOW + 300,
+                nanos: 999,
+            }),
             policy_digest: String::new(),
         }
     }
@@ -164,22 +192,43 @@ mod tests {
         assert_eq!(claims.body.issuer_account, None);
         assert_eq!(claims.expires_at, Some(NOW + 300));
         let name = claims.name.unwrap();
-        assert!(name.starts_with("ali_ce~") && name.len() == "ali_ce~".len() + 26, "{name}");
+        assert!(
+            name.starts_with("ali_ce~") && name.len() == "ali_ce~".len() + 26,
+            "{name}"
+        );
     }
 
     #[test]
     fn operator_mode_signs_with_the_accounts_own_key() {
         let (callout, account, signing) = (key(), key(), key());
         let by = |signer: KeyPair| {
-            let target = TargetSigner { account: account.public_key().to_owned(), key: signer };
-            let issuing = Issuing::Operator { callout_account: callout.public_key().into(), signer: callout.clone() };
-            settings(issuing, vec![TargetAccount { name: "APP".into(), signer: Some(target) }])
+            let target = TargetSigner {
+                account: account.public_key().to_owned(),
+                key: signer,
+            };
+            let issuing = Issuing::Operator {
+                callout_account: callout.public_key().into(),
+                signer: callout.clone(),
+            };
+            settings(
+                issuing,
+                vec![TargetAccount {
+                    name: "APP".into(),
+                    signer: Some(target),
+                }],
+            )
         };
         let own = mint(&grant(), &by(account.clone())).unwrap();
-        assert_eq!((own.issuer.as_str(), own.body.issuer_account), (account.public_key(), None));
+        assert_eq!(
+            (own.issuer.as_str(), own.body.issuer_account),
+            (account.public_key(), None)
+        );
         let delegated = mint(&grant(), &by(signing.clone())).unwrap();
         assert_eq!(delegated.issuer, signing.public_key());
-        assert_eq!(delegated.body.issuer_account.as_deref(), Some(account.public_key()));
+        assert_eq!(
+            delegated.body.issuer_account.as_deref(),
+            Some(account.public_key())
+        );
         assert_eq!(delegated.audience, None);
     }
 
@@ -188,7 +237,10 @@ mod tests {
         let claims = mint(&grant(), &config_mode()).unwrap();
         let rights = rights(&claims);
         assert_eq!(rights.publish.allow, ["a.>"]);
-        assert_eq!((rights.subscribe.allow.len(), rights.subscribe.deny), (0, vec![">".to_owned()]));
+        assert_eq!(
+            (rights.subscribe.allow.len(), rights.subscribe.deny),
+            (0, vec![">".to_owned()])
+        );
         assert!(!rights.bearer_token);
         assert_eq!((rights.subs, rights.data, rights.payload), (-1, -1, -1));
     }
@@ -196,18 +248,27 @@ mod tests {
     #[test]
     fn the_ceilings_hold() {
         let mut longer = grant();
-        longer.expires_at = Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 });
+        longer.expires_at = Some(prost_types::Timestamp {
+            seconds: i64::MAX,
+            nanos: 0,
+        });
         assert_eq!(mint(&longer, &config_mode()).unwrap().expires_at, Some(NOW + 600));
 
         for account in ["SYS", "$SYS", "AUTH", ""] {
             let mut foreign = grant();
             foreign.account = account.into();
             let refused = mint(&foreign, &config_mode());
-            assert!(matches!(refused, Err(MintError::Exceeded(Exceeded::Account(_)))), "{account}");
+            assert!(
+                matches!(refused, Err(MintError::Exceeded(Exceeded::Account(_)))),
+                "{account}"
+            );
         }
         let mut nobody = grant();
         nobody.principal = None;
-        assert!(matches!(mint(&nobody, &config_mode()), Err(MintError::NoPrincipal)));
+        assert!(matches!(
+            mint(&nobody, &config_mode()),
+            Err(MintError::NoPrincipal)
+        ));
     }
 
     #[test]

@@ -50,7 +50,9 @@ pub enum NatsCredentials {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The credentials text is not a credentials file's.
-    #[error("connecting to NATS ({role}): the credentials cannot be read: a credentials file holds a user JWT and its seed")]
+    #[error(
+        "connecting to NATS ({role}): the credentials cannot be read: a credentials file holds a user JWT and its seed"
+    )]
     Credentials {
         /// Which connection.
         role: &'static str,
@@ -115,15 +117,24 @@ fn authenticate(options: ConnectOptions, credentials: &NatsCredentials) -> std::
 
 /// At once, then slower and slower.
 fn reconnect_delay(attempts: usize) -> Duration {
-    let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX).min(8);
-    if attempts <= 1 { Duration::ZERO } else { (Duration::from_millis(25) * 2_u32.pow(doublings)).min(MAX_RECONNECT_DELAY) }
+    let doublings = u32::try_from(attempts.saturating_sub(1))
+        .unwrap_or(u32::MAX)
+        .min(8);
+    if attempts <= 1 {
+        Duration::ZERO
+    } else {
+        (Duration::from_millis(25) * 2_u32.pow(doublings)).min(MAX_RECONNECT_DELAY)
+    }
 }
 
 async fn log(role: &'static str, event: Event) {
     match event {
         Event::Connected => info!(connection = role, "connected to NATS"),
         Event::Disconnected => warn!(connection = role, "disconnected from NATS; reconnecting"),
-        Event::SlowConsumer(_) => error!(connection = role, "NATS messages were dropped: they came faster than they were taken"),
+        Event::SlowConsumer(_) => error!(
+            connection = role,
+            "NATS messages were dropped: they came faster than they were taken"
+        ),
         Event::ServerError(cause) => error!(connection = role, %cause, "the nats-server reports an error"),
         Event::ClientError(cause) => warn!(connection = role, %cause, "the NATS connection reports an error"),
         other => info!(connection = role, event = %other, "NATS connection"),
@@ -137,7 +148,10 @@ mod tests {
     #[test]
     fn reconnecting_begins_at_once_and_slows_down() {
         let delays: Vec<u128> = (0..12).map(|n| reconnect_delay(n).as_millis()).collect();
-        assert_eq!(delays, [0, 0, 50, 100, 200, 400, 800, 1600, 2000, 2000, 2000, 2000]);
+        assert_eq!(
+            delays,
+            [0, 0, 50, 100, 200, 400, 800, 1600, 2000, 2000, 2000, 2000]
+        );
         assert_eq!(reconnect_delay(usize::MAX), MAX_RECONNECT_DELAY);
     }
 }

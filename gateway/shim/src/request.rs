@@ -14,7 +14,9 @@ pub const XKEY_HEADER: &str = "Nats-Server-Xkey";
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     /// It is sealed, and no xkey is configured.
-    #[error("the request is sealed, but no xkey is configured: set shim.xkey to the seed of the callout's xkey")]
+    #[error(
+        "the request is sealed, but no xkey is configured: set shim.xkey to the seed of the callout's xkey"
+    )]
     UnexpectedSeal,
     /// An xkey is configured and the request is not sealed.
     #[error("the request is not sealed: set the xkey in the server's auth callout too, or remove shim.xkey")]
@@ -32,7 +34,9 @@ pub enum RequestError {
     #[error("the request names another xkey than it was sealed with")]
     ForeignXkey,
     /// It is meant for somebody else.
-    #[error("the request is not for this callout: its subject is another account or issuer than the one configured")]
+    #[error(
+        "the request is not for this callout: its subject is another account or issuer than the one configured"
+    )]
     NotForUs,
     /// It has no expiry, so no deadline.
     #[error("the request has no expiry")]
@@ -72,9 +76,7 @@ pub fn open(
     now: SystemTime,
 ) -> Result<OpenedRequest, RequestError> {
     let opened = match (xkey, xkey_header) {
-        (Some(xkey), Some(sender)) => {
-            xkey.open(payload, sender).map_err(RequestError::Open)?
-        }
+        (Some(xkey), Some(sender)) => xkey.open(payload, sender).map_err(RequestError::Open)?,
         (Some(_), None) => return Err(RequestError::NotSealed),
         (None, Some(_)) => return Err(RequestError::UnexpectedSeal),
         (None, None) => Zeroizing::new(payload.to_vec()),
@@ -95,11 +97,17 @@ pub fn open(
     }
     let expires_at = claims.expires_at.ok_or(RequestError::NoExpiry)?;
     let expiry = natsgate_core::clock::from_unix_seconds(expires_at).ok_or(RequestError::NoExpiry)?;
-    let time_left = expiry.duration_since(now).map_err(|error| RequestError::Expired(error.duration()))?;
+    let time_left = expiry
+        .duration_since(now)
+        .map_err(|error| RequestError::Expired(error.duration()))?;
     if time_left.is_zero() {
         return Err(RequestError::Expired(Duration::ZERO));
     }
-    Ok(OpenedRequest { xkey: xkey_header.map(str::to_owned), time_left, body: claims.body })
+    Ok(OpenedRequest {
+        xkey: xkey_header.map(str::to_owned),
+        time_left,
+        body: claims.body,
+    })
 }
 
 fn since(now: SystemTime, seconds: i64) -> Duration {
@@ -162,5 +170,7 @@ pub fn to_message(cluster: &str, request: &AuthorizationRequest) -> v1::Authoriz
 
 /// The message wipes its copy.
 fn exposed(secret: Option<&SecretString>) -> String {
-    secret.map(|secret| secret.expose_secret().to_owned()).unwrap_or_default()
+    secret
+        .map(|secret| secret.expose_secret().to_owned())
+        .unwrap_or_default()
 }

@@ -48,9 +48,13 @@ pub fn encode_response(
     let (signer, issuer_account) = match issuing {
         Issuing::Config { issuer } => (issuer, None),
         // Only a signing key has to say for whom it signs.
-        Issuing::Operator { callout_account, signer } => {
-            (signer, (signer.public_key() != callout_account).then(|| callout_account.clone()))
-        }
+        Issuing::Operator {
+            callout_account,
+            signer,
+        } => (
+            signer,
+            (signer.public_key() != callout_account).then(|| callout_account.clone()),
+        ),
     };
     let mut body = match verdict {
         Verdict::Granted(jwt) => AuthorizationResponse::granted(jwt),

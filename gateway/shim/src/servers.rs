@@ -53,14 +53,21 @@ struct Event {
 impl Servers {
     /// The servers that `system`, a connection into the system account, sees.
     pub fn new(system: Client) -> Self {
-        Self { system, known: Cache::builder().max_capacity(MOST_SERVERS).time_to_live(KNOWN_FOR).build() }
+        Self {
+            system,
+            known: Cache::builder()
+                .max_capacity(MOST_SERVERS)
+                .time_to_live(KNOWN_FOR)
+                .build(),
+        }
     }
 
     /// Follows the servers' events until `stop`.
     pub async fn follow(self, stop: CancellationToken) {
-        let (Ok(mut alive), Ok(mut gone)) =
-            (self.system.subscribe("$SYS.SERVER.*.STATSZ").await, self.system.subscribe("$SYS.SERVER.*.SHUTDOWN").await)
-        else {
+        let (Ok(mut alive), Ok(mut gone)) = (
+            self.system.subscribe("$SYS.SERVER.*.STATSZ").await,
+            self.system.subscribe("$SYS.SERVER.*.SHUTDOWN").await,
+        ) else {
             warn!("the system account's server events cannot be followed; servers are looked up one by one");
             return;
         };
@@ -90,10 +97,14 @@ impl Servers {
         if !is_connected(&self.system) {
             return Err(NotKnown::Unanswered("the system connection is down".into()));
         }
-        let asked = self.system.request(format!("$SYS.REQ.SERVER.{id}.IDZ"), "".into());
+        let asked = self
+            .system
+            .request(format!("$SYS.REQ.SERVER.{id}.IDZ"), "".into());
         let answer = match deadline.or_sooner(LOOKUP_TIME).bound(asked).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) if error.kind() == async_nats::RequestErrorKind::NoResponders => return Err(NotKnown::Unknown),
+            Ok(Err(error)) if error.kind() == async_nats::RequestErrorKind::NoResponders => {
+                return Err(NotKnown::Unknown);
+            }
             Ok(Err(error)) => return Err(NotKnown::Unanswered(error.to_string())),
             Err(passed) => return Err(NotKnown::Unanswered(passed.to_string())),
         };

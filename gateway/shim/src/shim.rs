@@ -51,7 +51,11 @@ pub struct Shim {
 impl Shim {
     /// A shim that asks `decisions`.
     pub fn new(settings: ShimSettings, decisions: Arc<dyn DecisionPoint>, clock: Arc<dyn Clock>) -> Self {
-        Self { settings, decisions, clock }
+        Self {
+            settings,
+            decisions,
+            clock,
+        }
     }
 
     /// Answers authorization requests until `stop`; then takes no more, answers those it has taken, and closes its
@@ -81,9 +85,14 @@ impl Shim {
             () = stop.cancelled() => return Ok(()),
         }
 
-        let requests = client.queue_subscribe(SUBJECT, QUEUE.to_owned()).await.map_err(ShimError::Subscribe)?;
+        let requests = client
+            .queue_subscribe(SUBJECT, QUEUE.to_owned())
+            .await
+            .map_err(ShimError::Subscribe)?;
         let servers = system.clone().map(Servers::new);
-        let following = servers.clone().map(|servers| tokio::spawn(servers.follow(stop.clone())));
+        let following = servers
+            .clone()
+            .map(|servers| tokio::spawn(servers.follow(stop.clone())));
         let callout = Arc::new(Callout {
             settings: self.settings,
             decisions: self.decisions,
@@ -92,10 +101,13 @@ impl Shim {
             servers,
             evictor: eviction.clone().map(Evictor::new),
         });
-        // The server has the subscription once it answers a flush.
-        if client.flush().await.is_ok() {
-            info!(cluster = callout.settings.cluster, "the shim takes authorization requests");
-        }
+        // The server does things in order: once it answers anything, it has the subscription. (A flush does not wait
+        // for the server.)
+        let _ = account_of(&client).await;
+        info!(
+            cluster = callout.settings.cluster,
+            "the shim takes authorization requests"
+        );
         ready.cancel();
         callout.run(requests, stop).await;
 
@@ -131,11 +143,18 @@ impl Shim {
 
     fn forbid(&self, account: &str, kind: &'static str) -> Result<(), ShimError> {
         let forbidden = self.settings.accounts.iter().find(|target| {
-            target.name == account || target.signer.as_ref().is_some_and(|signer| signer.account == account)
+            target.name == account
+                || target
+                    .signer
+                    .as_ref()
+                    .is_some_and(|signer| signer.account == account)
         });
         match forbidden {
             Some(target) => {
-                let refused = ShimError::ForbiddenAccount { name: target.name.clone(), kind };
+                let refused = ShimError::ForbiddenAccount {
+                    name: target.name.clone(),
+                    kind,
+                };
                 error!(error = %refused, "the shim does not start");
                 Err(refused)
             }
@@ -165,7 +184,9 @@ async fn account_of(client: &Client) -> Result<String, String> {
         .map_err(|_| "no answer in time".to_owned())?
         .map_err(|error| error.to_string())?;
     let info: UserInfo = serde_json::from_slice(&message.payload).map_err(|error| error.to_string())?;
-    info.data.map(|data| data.account).ok_or_else(|| "the answer names no account".to_owned())
+    info.data
+        .map(|data| data.account)
+        .ok_or_else(|| "the answer names no account".to_owned())
 }
 
 /// Sends what is buffered, then closes.

@@ -172,6 +172,33 @@ fn a_signature_holds_for_its_message_and_key_only() {
 }
 
 #[test]
+fn a_signature_that_implementations_judge_differently_does_not_hold() {
+    use curve25519_dalek::Scalar;
+    use sha2::{Digest, Sha512};
+
+    // With the identity for R, the lax rule of RFC 8032 takes it, the strict one does not.
+    let key = KeyPair::generate(Role::Account).unwrap();
+    let identity = weak_points()[1];
+    let verifying = key.key.verifying_key();
+    let hash = Sha512::new()
+        .chain_update(identity)
+        .chain_update(verifying.as_bytes())
+        .chain_update(b"message");
+    let s = Scalar::from_bytes_mod_order_wide(&hash.finalize().into()) * key.key.to_scalar();
+    let signature = [identity, s.to_bytes()].concat();
+    let lax = ed25519_dalek::Verifier::verify(
+        &verifying,
+        b"message",
+        &Signature::from_slice(&signature).unwrap(),
+    );
+    assert!(lax.is_ok());
+    assert_eq!(
+        verify(key.public_key(), Role::Account, b"message", &signature),
+        Ok(false)
+    );
+}
+
+#[test]
 fn debug_shows_the_public_key_only() {
     let key = KeyPair::generate(Role::User).unwrap();
     assert_eq!(format!("{key:?}"), format!("KeyPair({:?})", key.public_key()));

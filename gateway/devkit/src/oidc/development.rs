@@ -4,6 +4,7 @@
 //! It knows a list of people and gives anybody who asks a token for any of them, so it listens on the loopback
 //! interface only. It can be told to answer late, wrongly or not at all, to change its keys, and to sign nonsense.
 
+mod client;
 mod faults;
 mod routes;
 mod signing;
@@ -19,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use client::fetch_token;
 pub use faults::{Fault, Fetches};
 
 use crate::error::DevkitError;

@@ -324,7 +324,7 @@ async fn a_broken_cache_or_nonsense_in_it_changes_nothing() {
         vec![],
         vec![1, 2, 3],
         entry(stamp, "<html>"),
-        entry(stamp + 60, &forged),
+        entry(stamp + 10, &forged),
         entry(-5, &forged),
         entry(0, &forged),
     ]

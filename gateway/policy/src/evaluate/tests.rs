@@ -417,6 +417,16 @@ fn an_evaluation_that_would_take_too_long_is_denied() {
     let denial = case(rules).claims(list(501)).denial();
     assert_eq!(denial.reason, DenialReason::PolicyError);
     assert!(denial.detail.contains("rule \"loops\""), "{denial}");
+    let rules = json!([{
+        "name": "loops", "when": "memberships.all(a, memberships.all(b, true))", "publish": {"allow": ["a"]},
+    }]);
+    let with = |count: usize| {
+        (0..count).fold(case(rules.clone()), |case, n| {
+            case.member("p", &n.to_string(), "m")
+        })
+    };
+    assert!(with(100).evaluate().outcome.is_ok());
+    assert_eq!(with(501).reason(), DenialReason::PolicyError);
 }
 
 #[test]

@@ -306,7 +306,8 @@ fn variable(path: Vec<String>, scope: Scope) -> Result<Variable, String> {
         ["claims", _, ..] => Variable::Claim(path.into_iter().skip(1).collect()),
         ["connection", "client_name" | "mqtt_id" | "client_host"] => {
             return Err(
-                "what a client says of itself must not choose its subjects; compare it in `when` with a claim, and use the claim"
+                "what a client says of itself, or where it comes from, must not choose its subjects; compare it \
+                 in `when` with a claim, and use the claim"
                     .to_owned(),
             );
         }

@@ -58,7 +58,10 @@ impl Endpoint {
     /// # Errors
     /// [`EndpointError`] for a URL or TLS material that cannot be used.
     pub fn new(url: &str, tls: Option<&EndpointTls>) -> Result<Self, EndpointError> {
-        let fail = |cause| EndpointError { url: url.to_owned(), cause };
+        let fail = |cause| EndpointError {
+            url: url.to_owned(),
+            cause,
+        };
         let mut endpoint = tonic::transport::Endpoint::from_shared(url.to_owned())
             .map_err(fail)?
             .connect_timeout(CONNECT_TIME)
@@ -78,7 +81,9 @@ impl Endpoint {
 
     /// Whether it failed so lately that others are to be asked first.
     pub(super) fn is_ejected(&self) -> bool {
-        self.failures().ejected_until.is_some_and(|until| Instant::now() < until)
+        self.failures()
+            .ejected_until
+            .is_some_and(|until| Instant::now() < until)
     }
 
     pub(super) fn succeeded(&self) {
@@ -88,7 +93,9 @@ impl Endpoint {
     /// Counts a failure; true for the first in a row.
     pub(super) fn failed(&self) -> bool {
         let before = self.failures();
-        let time = EJECTED_FOR.saturating_mul(2_u32.saturating_pow(before.in_a_row.min(16))).min(LONGEST_EJECTION);
+        let time = EJECTED_FOR
+            .saturating_mul(2_u32.saturating_pow(before.in_a_row.min(16)))
+            .min(LONGEST_EJECTION);
         self.set(Failures {
             in_a_row: before.in_a_row.saturating_add(1),
             ejected_until: Instant::now().checked_add(time),
@@ -97,11 +104,17 @@ impl Endpoint {
     }
 
     fn failures(&self) -> Failures {
-        *self.failures.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        *self
+            .failures
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn set(&self, failures: Failures) {
-        *self.failures.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = failures;
+        *self
+            .failures
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = failures;
     }
 }
 

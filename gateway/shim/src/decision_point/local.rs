@@ -21,6 +21,7 @@ impl<S: DecisionService> DecisionPoint for Local<S> {
             .await
             .map_err(|passed| Unanswered(passed.to_string()))?
             .map_err(|status| Unanswered(status.message().to_owned()))?;
-        read(response.into_inner()).ok_or_else(|| Unanswered("the answer is neither a grant nor a denial".into()))
+        read(response.into_inner())
+            .ok_or_else(|| Unanswered("the answer is neither a grant nor a denial".into()))
     }
 }

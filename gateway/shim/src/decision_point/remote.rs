@@ -43,21 +43,37 @@ enum Attempt {
 impl Remote {
     /// Over `endpoints`.
     pub fn new(endpoints: Vec<Endpoint>, settings: RemoteSettings) -> Self {
-        Self { endpoints, settings, next: AtomicUsize::new(0) }
+        Self {
+            endpoints,
+            settings,
+            next: AtomicUsize::new(0),
+        }
     }
 
     /// All endpoints in the order they are to be asked: round robin, those that failed lately last.
     fn order(&self) -> Vec<&Endpoint> {
         let start = self.next.fetch_add(1, Ordering::Relaxed) % self.endpoints.len().max(1);
         let (head, tail) = self.endpoints.split_at_checked(start).unwrap_or_default();
-        let (mut order, ejected): (Vec<_>, Vec<_>) =
-            tail.iter().chain(head).partition(|endpoint| !endpoint.is_ejected());
+        let (mut order, ejected): (Vec<_>, Vec<_>) = tail
+            .iter()
+            .chain(head)
+            .partition(|endpoint| !endpoint.is_ejected());
         order.extend(ejected);
         order
     }
 
-    async fn attempt(&self, endpoint: &Endpoint, request: &AuthorizeRequest, deadline: Deadline, last: bool) -> Attempt {
-        let own = if last { deadline } else { deadline.or_sooner(self.settings.attempt_timeout) };
+    async fn attempt(
+        &self,
+        endpoint: &Endpoint,
+        request: &AuthorizeRequest,
+        deadline: Deadline,
+        last: bool,
+    ) -> Attempt {
+        let own = if last {
+            deadline
+        } else {
+            deadline.or_sooner(self.settings.attempt_timeout)
+        };
         let mut call = Request::new(request.clone());
         call.set_timeout(own.remaining());
         let mut client = endpoint.client.clone();
@@ -77,7 +93,9 @@ impl Remote {
             Code::InvalidArgument => return Attempt::Final(failure),
             // It answered: the trouble lies behind it, and asking it again later is right.
             Code::Unavailable if is_its_own_word(&status) => {}
-            _ if endpoint.failed() => warn!(endpoint = endpoint.url, %failure, "a decision endpoint does not answer"),
+            _ if endpoint.failed() => {
+                warn!(endpoint = endpoint.url, %failure, "a decision endpoint does not answer")
+            }
             _ => {}
         }
         debug!(endpoint = endpoint.url, %failure, "asking another");
@@ -102,7 +120,10 @@ impl DecisionPoint for Remote {
                 if deadline.passed() {
                     return Err(Unanswered(last_failure));
                 }
-                match self.attempt(endpoint, &request, deadline, index + 1 == count).await {
+                match self
+                    .attempt(endpoint, &request, deadline, index + 1 == count)
+                    .await
+                {
                     Attempt::Answered(answer) => return Ok(*answer),
                     Attempt::Failed(failure) => last_failure = failure,
                     Attempt::Final(failure) => return Err(Unanswered(failure)),
