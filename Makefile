@@ -46,17 +46,17 @@ lean: ## what production links has no development servers in it
 	scripts/check-lean
 	$(CARGO) check --locked -p natsgate --no-default-features
 
-deny: ## licences, advisories, duplicates: where cargo-deny is installed
+deny: ## licences, banned and duplicate dependencies: where cargo-deny is installed
 	@if $(CARGO) deny --version >/dev/null 2>&1; then \
-	  $(CARGO) deny --locked check; \
+	  $(CARGO) deny --locked check licenses bans sources; \
 	else \
-	  echo "************************************************************************"; \
-	  echo "* NOT CHECKED: licences, advisories, banned and duplicate dependencies. *"; \
-	  echo "* cargo-deny is not installed: cargo install --locked cargo-deny        *"; \
-	  echo "************************************************************************"; \
+	  echo "**************************************************************"; \
+	  echo "* NOT CHECKED: licences, banned and duplicate dependencies.   *"; \
+	  echo "* cargo-deny is missing: cargo install --locked cargo-deny    *"; \
+	  echo "**************************************************************"; \
 	fi
 
-deny-required:
+deny-required: # advisories too: their database comes over the network
 	@$(CARGO) deny --version >/dev/null 2>&1 || \
 	  { echo "make test-full: cargo-deny is missing: cargo install --locked cargo-deny" >&2; exit 1; }
 	$(CARGO) deny --locked check

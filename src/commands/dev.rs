@@ -181,7 +181,7 @@ async fn connect(
             } else {
                 "is `natsgate dev` running?"
             };
-            anyhow::Error::new(error).context(hint)
+            anyhow::anyhow!("{error}: {hint}")
         })?;
     Ok((client, refusals))
 }

@@ -1,16 +1,23 @@
 //! From a grant's permissions and limits to a user JWT's.
 //!
 //! One rule differs between the two, and here it is turned: an empty `allow` allows nothing in a grant and everything
-//! in a user JWT.
+//! in a user JWT. Where older servers read a user JWT otherwise than newer ones, it is written so that all read the
+//! same.
 
 use natsgate_core::{
     Limits, PublishPermissions, ResponsePermission as Responses, SubscribePermissions, SubscribeSubject,
+    TimeWindow,
 };
 
 use super::permissions::{NO_LIMIT, Permission, ResponsePermission, TimeRange, UserPermissionLimits};
 
 /// Denies everything.
 const EVERYTHING: &str = ">";
+
+/// Every queue group.
+const ANY_QUEUE: &str = ">";
+
+const MIDNIGHT: &str = "00:00:00";
 
 impl UserPermissionLimits {
     /// What a user JWT says to give exactly `permissions` within `limits`.
@@ -24,12 +31,12 @@ impl UserPermissionLimits {
                 .times
                 .iter()
                 .flat_map(|times| &times.windows)
-                .map(time_range)
+                .flat_map(time_ranges)
                 .collect(),
             times_location: limits.times.as_ref().and_then(|times| times.location.clone()),
-            subs: number(limits.subscriptions),
+            subs: number_32(limits.subscriptions),
             data: number(limits.data),
-            payload: number(limits.payload),
+            payload: number_32(limits.payload),
             allowed_connection_types: limits
                 .connection_types
                 .iter()
@@ -46,8 +53,20 @@ fn publish(from: &PublishPermissions) -> Permission {
 }
 
 fn subscribe(from: &SubscribePermissions) -> Permission {
-    let entries = |list: &[SubscribeSubject]| list.iter().map(entry).collect();
-    closed(entries(&from.allow), entries(&from.deny))
+    closed(from.allow.iter().map(entry).collect(), denied(&from.deny))
+}
+
+/// nats-server 2.10.25 lets a queue subscription through that a plain entry denies, as soon as an entry with another
+/// queue group matches too (`canSubscribe`). So beside entries with queue groups a plain one says aloud that it is for
+/// all of them.
+fn denied(from: &[SubscribeSubject]) -> Vec<String> {
+    let plain = from.iter().filter(|denied| denied.queue.is_none());
+    let for_all = plain.map(|denied| format!("{} {ANY_QUEUE}", denied.subject));
+    let mut entries: Vec<String> = from.iter().map(entry).collect();
+    if from.iter().any(|denied| denied.queue.is_some()) {
+        entries.extend(for_all);
+    }
+    entries
 }
 
 /// An empty `allow` would mean everything.
@@ -78,11 +97,15 @@ fn responses(from: Responses) -> Option<ResponsePermission> {
     })
 }
 
-fn time_range(window: &natsgate_core::TimeWindow) -> TimeRange {
-    TimeRange {
-        start: window.start.to_string(),
-        end: window.end.to_string(),
-    }
+/// nats-server before 2.14 (2.10.25, say) knows only the evening of a window past midnight (`validateTimes`). The
+/// morning is said once more: cut at midnight the window must not be, or every session would end there.
+fn time_ranges(window: &TimeWindow) -> impl Iterator<Item = TimeRange> + use<> {
+    let (start, end) = (window.start.to_string(), window.end.to_string());
+    let morning = (window.end < window.start && window.end.seconds() > 0).then(|| TimeRange {
+        start: MIDNIGHT.to_owned(),
+        end: end.clone(),
+    });
+    [TimeRange { start, end }].into_iter().chain(morning)
 }
 
 fn texts<T: ToString>(list: Option<&[T]>) -> Vec<String> {
@@ -91,6 +114,11 @@ fn texts<T: ToString>(list: Option<&[T]>) -> Vec<String> {
 
 fn number(limit: Option<u64>) -> i64 {
     limit.map_or(NO_LIMIT, |limit| i64::try_from(limit).unwrap_or(i64::MAX))
+}
+
+/// nats-server 2.10.25 keeps the lower 32 bits only: of 4294967295 that is "no limit".
+fn number_32(limit: Option<u64>) -> i64 {
+    number(limit).min(i64::from(i32::MAX))
 }
 
 #[cfg(test)]

