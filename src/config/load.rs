@@ -166,7 +166,7 @@ mod tests {
             (
                 SHIM,
                 &[],
-                "shim.nats.password: the environment variable PW is not set",
+                "shim.config_mode.issuer_seed: the environment variable PW is not set",
             ),
             (
                 SHIM,

@@ -5,18 +5,22 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions};
+use data_encoding::BASE64URL_NOPAD;
 use futures::StreamExt;
 use natsgate_claims::{ClaimsToSign, KeyPair, Role, UserBody, UserPermissionLimits, encode};
 use natsgate_core::{Clock, Connection, Identity, Membership, Principal, SystemClock};
 use natsgate_decision::convert;
 use natsgate_devkit::{
-    ConfigMode, ConfigModeOptions, NatsServer, NatsServerOptions, NatsVersion, OperatorMode, OperatorModeOptions,
+    ConfigMode, ConfigModeOptions, NatsServer, NatsServerOptions, NatsVersion, OperatorMode,
+    OperatorModeOptions,
 };
 use natsgate_policy::{Facts, Policy};
 use natsgate_proto::v1;
 use natsgate_shim::response::{Recipient, Verdict, encode_response};
 use natsgate_shim::settings::TargetSigner;
-use natsgate_shim::{Bounds, Issuing, NatsCredentials, NatsSettings, ShimSettings, TargetAccount, mint, request};
+use natsgate_shim::{
+    Bounds, Issuing, NatsCredentials, NatsSettings, ShimSettings, TargetAccount, mint, request,
+};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
@@ -30,6 +34,7 @@ pub struct Gate {
     pub nats: NatsServer,
     /// Which server and mode, for what a test says when it fails.
     pub name: String,
+    settings: Arc<ShimSettings>,
     promised: Promised,
     /// What every client has in CONNECT beside its name.
     sentinel: Value,
@@ -51,15 +56,27 @@ impl Gate {
         let mode = ConfigMode::generate(ConfigModeOptions::default()).unwrap();
         let nats = start(version, mode.server_config()).await;
         let user = &mode.callout_user;
-        let options =
-            ConnectOptions::with_user_and_password(user.user.clone(), user.password.expose_secret().to_owned());
-        let account = TargetAccount { name: "APP".into(), signer: None };
-        let observer =
-            json!({ "user": mode.break_glass_user.user, "pass": mode.break_glass_user.password.expose_secret() });
+        let options = ConnectOptions::with_user_and_password(
+            user.user.clone(),
+            user.password.expose_secret().to_owned(),
+        );
+        let account = TargetAccount {
+            name: "APP".into(),
+            signer: None,
+        };
+        let observer = json!({ "user": mode.break_glass_user.user, "pass": mode.break_glass_user.password.expose_secret() });
         let about = mode.issuer.public_key().to_owned();
         let settings = settings(Issuing::Config { issuer: mode.issuer }, account);
-        let promised = answer(options.connect(nats.client_url()).await.unwrap(), settings, about).await;
-        Self { nats, name: format!("{version}, config mode"), promised, sentinel: json!({}), observer }
+        let client = options.connect(nats.client_url()).await.unwrap();
+        let promised = answer(client, Arc::clone(&settings), about).await;
+        Self {
+            nats,
+            name: format!("{version}, config mode"),
+            settings,
+            promised,
+            sentinel: json!({}),
+            observer,
+        }
     }
 
     async fn operator(version: NatsVersion) -> Self {
@@ -67,14 +84,31 @@ impl Gate {
         let nats = start(version, mode.server_config()).await;
         let options = ConnectOptions::with_credentials(&mode.callout_user.credentials.format()).unwrap();
         let app = &mode.accounts[0];
-        let signer = TargetSigner { account: app.key.public_key().to_owned(), key: app.signing_key.clone() };
-        let account = TargetAccount { name: "APP".into(), signer: Some(signer) };
+        let signer = TargetSigner {
+            account: app.key.public_key().to_owned(),
+            key: app.signing_key.clone(),
+        };
+        let account = TargetAccount {
+            name: "APP".into(),
+            signer: Some(signer),
+        };
         let (sentinel, observer) = (bearer(&mode.callout_account), bearer(&app.key));
         let about = mode.callout_account.public_key().to_owned();
-        let issuing = Issuing::Operator { callout_account: about.clone(), signer: mode.callout_account.clone() };
+        let issuing = Issuing::Operator {
+            callout_account: about.clone(),
+            signer: mode.callout_account.clone(),
+        };
         let client = options.connect(nats.client_url()).await.unwrap();
-        let promised = answer(client, settings(issuing, account), about).await;
-        Self { nats, name: format!("{version}, operator mode"), promised, sentinel, observer }
+        let settings = settings(issuing, account);
+        let promised = answer(client, Arc::clone(&settings), about).await;
+        Self {
+            nats,
+            name: format!("{version}, operator mode"),
+            settings,
+            promised,
+            sentinel,
+            observer,
+        }
     }
 
     /// A client with `grant`.
@@ -91,7 +125,22 @@ impl Gate {
         let mut who = self.sentinel.clone();
         who["user"] = name.into();
         who["pass"] = "a-password".into();
-        Wire::connect(self.nats.port(), who).await
+        Wire::connect(self.nats.port(), |_| who).await
+    }
+
+    /// A client that logs in with the user JWT for `grant` itself, without the callout; `None` in config mode, where no
+    /// client can.
+    pub async fn log_in(&self, grant: &v1::Grant) -> Option<Result<Wire, Heard>> {
+        if !matches!(self.settings.issuing, Issuing::Operator { .. }) {
+            return None;
+        }
+        let user = KeyPair::generate(Role::User).unwrap();
+        let jwt = mint::user_jwt(grant, user.public_key(), &self.settings, SystemClock.now()).unwrap();
+        let who = |nonce: &str| {
+            let signature = BASE64URL_NOPAD.encode(&user.sign(nonce.as_bytes()).unwrap());
+            json!({ "jwt": jwt, "sig": signature })
+        };
+        Some(Wire::connect(self.nats.port(), who).await)
     }
 
     /// A client with `grant`, who must get in.
@@ -104,7 +153,9 @@ impl Gate {
 
     /// A client of the same account who may do everything.
     pub async fn observer(&self) -> Wire {
-        Wire::connect(self.nats.port(), self.observer.clone()).await.unwrap()
+        Wire::connect(self.nats.port(), |_| self.observer.clone())
+            .await
+            .unwrap()
     }
 }
 
@@ -121,31 +172,49 @@ pub fn granted(rules: Value) -> v1::Grant {
     };
     let memberships: [Membership; 0] = [];
     let connection = Connection::default();
-    let facts = Facts { identity: &identity, memberships: &memberships, connection: &connection, now: SystemClock.now() };
+    let facts = Facts {
+        identity: &identity,
+        memberships: &memberships,
+        connection: &connection,
+        now: SystemClock.now(),
+    };
     convert::grant(policy.evaluate(&facts).outcome.unwrap())
 }
 
 async fn start(version: NatsVersion, config: String) -> NatsServer {
-    NatsServer::start(NatsServerOptions { version, config, ..NatsServerOptions::default() }).await.unwrap()
+    NatsServer::start(NatsServerOptions {
+        version,
+        config,
+        ..NatsServerOptions::default()
+    })
+    .await
+    .unwrap()
 }
 
 /// CONNECT of a new user of `account` who may do everything and need not sign a nonce. In the callout account that is a
 /// sentinel: it gets no further than the callout.
 fn bearer(account: &KeyPair) -> Value {
-    let limits = UserPermissionLimits { bearer_token: true, ..UserPermissionLimits::unlimited() };
+    let limits = UserPermissionLimits {
+        bearer_token: true,
+        ..UserPermissionLimits::unlimited()
+    };
     let user = KeyPair::generate(Role::User).unwrap();
     let claims = ClaimsToSign::new(user.public_key(), UserBody::with(limits));
     json!({ "jwt": encode(claims, account, SystemClock.unix_seconds()).unwrap() })
 }
 
-fn settings(issuing: Issuing, account: TargetAccount) -> ShimSettings {
-    ShimSettings {
+fn settings(issuing: Issuing, account: TargetAccount) -> Arc<ShimSettings> {
+    Arc::new(ShimSettings {
         cluster: "test".into(),
         issuing,
         xkey: None,
         accounts: vec![account],
         max_session: Duration::from_secs(24 * 3600),
-        bounds: Bounds { max_in_flight: 1, max_waiting: 1, answer_margin: Duration::from_millis(100) },
+        bounds: Bounds {
+            max_in_flight: 1,
+            max_waiting: 1,
+            answer_margin: Duration::from_millis(100),
+        },
         callout: NatsSettings {
             servers: Vec::new(),
             credentials: NatsCredentials::None,
@@ -155,11 +224,11 @@ fn settings(issuing: Issuing, account: TargetAccount) -> ShimSettings {
         },
         system: None,
         eviction: None,
-    }
+    })
 }
 
 /// Answers every request with what was promised to its user.
-async fn answer(client: Client, settings: ShimSettings, about: String) -> Promised {
+async fn answer(client: Client, settings: Arc<ShimSettings>, about: String) -> Promised {
     let promised = Promised::default();
     let mut requests = client.subscribe("$SYS.REQ.USER.AUTH").await.unwrap();
     // One connection's lines are taken in order: when this comes back, the subscription is there.
@@ -179,8 +248,12 @@ async fn answer(client: Client, settings: ShimSettings, about: String) -> Promis
                 xkey: None,
             };
             let now = SystemClock.unix_seconds();
-            let response = encode_response(Verdict::Granted(jwt), &recipient, &settings.issuing, None, now).unwrap();
-            client.publish(message.reply.unwrap(), response.into()).await.unwrap();
+            let response =
+                encode_response(Verdict::Granted(jwt), &recipient, &settings.issuing, None, now).unwrap();
+            client
+                .publish(message.reply.unwrap(), response.into())
+                .await
+                .unwrap();
         }
     });
     promised

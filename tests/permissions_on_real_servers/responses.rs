@@ -29,7 +29,12 @@ async fn a_request_may_be_answered_as_often_as_granted_and_nothing_else_publishe
             ("answers.1", false),
             ("answers.1", false),
         ] {
-            assert_eq!(wire.may_publish(subject).await, allowed, "{}: {subject}", gate.name);
+            assert_eq!(
+                wire.may_publish(subject).await,
+                allowed,
+                "{}: {subject}",
+                gate.name
+            );
         }
     }
 }
@@ -59,7 +64,14 @@ async fn a_permission_to_answer_without_an_end_has_none() {
             "subscribe": { "allow": ["service"] },
             "responses": { "max_messages": 1, "ttl": "1ns" },
         }]));
-        grant.permissions.as_mut().unwrap().responses.as_mut().unwrap().ttl = None;
+        grant
+            .permissions
+            .as_mut()
+            .unwrap()
+            .responses
+            .as_mut()
+            .unwrap()
+            .ttl = None;
         let mut wire = gate.entered(grant).await;
         wire.subscribe("service", None).await;
         let mut observer = gate.observer().await;

@@ -1,6 +1,8 @@
 //! Times of day.
 
+use futures::future::join_all;
 use natsgate_core::{Clock, SystemClock};
+use natsgate_proto::v1;
 use serde_json::{Value, json};
 
 use crate::gate::{Gate, granted};
@@ -15,16 +17,17 @@ fn zone_where_it_is(hour: i64) -> String {
     }
 }
 
-/// Whether a client gets in while it is `hour` o'clock, if `windows` are allowed.
-async fn enters(gate: &Gate, hour: i64, windows: &[(&str, &str)]) -> bool {
-    let windows: Vec<Value> =
-        windows.iter().map(|(start, end)| json!({ "start": start, "end": end })).collect();
-    let rules = json!([{
+/// A grant for `windows` where it is `hour` o'clock now.
+fn within(hour: i64, windows: &[(&str, &str)]) -> v1::Grant {
+    let windows: Vec<Value> = windows
+        .iter()
+        .map(|(start, end)| json!({ "start": start, "end": end }))
+        .collect();
+    granted(json!([{
         "name": "all",
         "publish": { "allow": [">"] },
         "limits": { "times": { "windows": windows, "location": zone_where_it_is(hour) } },
-    }]);
-    gate.enter(granted(rules)).await.is_ok()
+    }]))
 }
 
 #[tokio::test]
@@ -54,7 +57,34 @@ async fn a_session_begins_only_within_its_times_of_day() {
             (&nights_and_noon, 21, true),
             (&nights_and_noon, 16, false),
         ] {
-            if enters(&gate, hour, windows).await != expected { println!("{}: at {hour} within {windows:?} wanted {expected}", gate.name); }
+            let entered = gate.enter(within(hour, windows)).await.is_ok();
+            assert_eq!(
+                entered, expected,
+                "{}: at {hour} o'clock within {windows:?}",
+                gate.name
+            );
         }
     }
+}
+
+#[tokio::test]
+async fn a_session_ends_with_its_time_of_day() {
+    let gates = Gate::all().await;
+    let starts = ["00:00:00", "20:00:00"];
+    let cases = gates.iter().flat_map(|gate| starts.map(|start| (gate, start)));
+    join_all(cases.map(async |(gate, start)| {
+        let until = SystemClock.unix_seconds() + 2;
+        let end = format!("03:{:02}:{:02}", until / 60 % 60, until % 60);
+        let hour = if until % 3600 < 2 { 2 } else { 3 };
+        let mut wire = gate.entered(within(hour, &[(start, &end)])).await;
+        let heard = wire.until_closed().await;
+        assert_eq!(
+            heard.errors,
+            ["'User Authentication Expired'"],
+            "{}: from {start}",
+            gate.name
+        );
+        assert!(SystemClock.unix_seconds() >= until, "{}: too early", gate.name);
+    }))
+    .await;
 }

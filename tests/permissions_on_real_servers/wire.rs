@@ -37,18 +37,28 @@ pub struct Delivered {
 }
 
 impl Wire {
-    /// Connects to `port` with `who` in CONNECT.
+    /// Connects to `port`; `who` makes what identifies the client in CONNECT of the server's nonce.
     ///
     /// # Errors
     /// What the server said before it closed the connection.
-    pub async fn connect(port: u16, who: Value) -> Result<Self, Heard> {
+    pub async fn connect(port: u16, who: impl FnOnce(&str) -> Value) -> Result<Self, Heard> {
         let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        let mut wire = Self { stream: BufReader::new(stream), sid: 0 };
+        let mut wire = Self {
+            stream: BufReader::new(stream),
+            sid: 0,
+        };
+        let mut line = String::new();
+        wire.stream.read_line(&mut line).await.unwrap();
+        let info: Value = serde_json::from_str(line.strip_prefix("INFO ").unwrap()).unwrap();
+        let who = who(info["nonce"].as_str().unwrap_or_default());
         let mut connect = json!({
             "verbose": false, "pedantic": false, "lang": "test", "version": "1", "protocol": 1, "headers": true,
         });
-        connect.as_object_mut().unwrap().extend(who.as_object().unwrap().clone());
+        connect
+            .as_object_mut()
+            .unwrap()
+            .extend(who.as_object().unwrap().clone());
         wire.say(&format!("CONNECT {connect}")).await;
         let heard = wire.heard().await;
         if heard.closed { Err(heard) } else { Ok(wire) }
@@ -56,7 +66,11 @@ impl Wire {
 
     /// Says one line. That the server may have hung up is seen when listening.
     pub async fn say(&mut self, line: &str) {
-        let _ = self.stream.get_mut().write_all(format!("{line}\r\n").as_bytes()).await;
+        let _ = self
+            .stream
+            .get_mut()
+            .write_all(format!("{line}\r\n").as_bytes())
+            .await;
     }
 
     /// Everything the server says until it has dealt with all that was said.
@@ -89,7 +103,10 @@ impl Wire {
                 } else if let Some(message) = line.strip_prefix("MSG ") {
                     heard.messages.push(self.message(message).await);
                 } else {
-                    assert!(line.starts_with("INFO ") || line == "PONG", "the server said {line:?}");
+                    assert!(
+                        line.starts_with("INFO ") || line == "PONG",
+                        "the server said {line:?}"
+                    );
                 }
             }
         })
@@ -106,7 +123,10 @@ impl Wire {
         };
         let mut payload = vec![0; size.parse::<usize>().unwrap() + 2];
         self.stream.read_exact(&mut payload).await.unwrap();
-        Delivered { subject: words[0].to_owned(), reply }
+        Delivered {
+            subject: words[0].to_owned(),
+            reply,
+        }
     }
 
     /// Subscribes, and leaves it so.
@@ -134,7 +154,8 @@ impl Wire {
     pub async fn publish(&mut self, subject: &str, reply: Option<&str>, size: usize) {
         let reply = reply.map(|reply| format!("{reply} ")).unwrap_or_default();
         let payload = "x".repeat(size);
-        self.say(&format!("PUB {subject} {reply}{size}\r\n{payload}")).await;
+        self.say(&format!("PUB {subject} {reply}{size}\r\n{payload}"))
+            .await;
     }
 }
 

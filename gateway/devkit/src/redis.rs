@@ -192,6 +192,8 @@ async fn ask(port: u16, command: &[u8]) -> std::io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use ::redis::AsyncCommands;
+
     use super::*;
 
     #[tokio::test]
@@ -207,15 +209,25 @@ mod tests {
     #[tokio::test]
     async fn a_restart_keeps_the_port_and_forgets_the_data() {
         let mut redis = RedisServer::start().await.unwrap();
-        ask(redis.port(), b"SET k v\r\n").await.unwrap();
-        assert_eq!(
-            ask(redis.port(), b"GET k\r\n").await.unwrap(),
-            "$1\r\nv\r\n+OK\r\n"
-        );
         let url = redis.url();
+        let mut before = ::redis::Client::open(url.as_str())
+            .unwrap()
+            .get_multiplexed_async_connection()
+            .await
+            .unwrap();
+        let () = before.set("k", "v").await.unwrap();
+        assert_eq!(
+            before.get::<_, Option<String>>("k").await.unwrap().as_deref(),
+            Some("v")
+        );
         redis.restart().await.unwrap();
         assert_eq!(redis.url(), url);
-        assert_eq!(ask(redis.port(), b"GET k\r\n").await.unwrap(), "$-1\r\n+OK\r\n");
+        let mut after = ::redis::Client::open(url)
+            .unwrap()
+            .get_multiplexed_async_connection()
+            .await
+            .unwrap();
+        assert_eq!(after.get::<_, Option<String>>("k").await.unwrap(), None);
     }
 
     #[tokio::test]

@@ -56,8 +56,8 @@ fn subscribe(from: &SubscribePermissions) -> Permission {
     closed(from.allow.iter().map(entry).collect(), denied(&from.deny))
 }
 
-/// nats-server 2.10.25 lets a queue subscription through that a plain entry denies, as soon as an entry with another
-/// queue group matches too (`canSubscribe`). So beside entries with queue groups a plain one says aloud that it is for
+/// nats-server before 2.11.16, 2.12.7 and 2.14.0 lets a queue subscription through that a plain entry denies, as soon as
+/// an entry with another queue group matches too (`canSubscribe`). So beside entries with queue groups a plain one says aloud that it is for
 /// all of them.
 fn denied(from: &[SubscribeSubject]) -> Vec<String> {
     let plain = from.iter().filter(|denied| denied.queue.is_none());
@@ -97,8 +97,8 @@ fn responses(from: Responses) -> Option<ResponsePermission> {
     })
 }
 
-/// nats-server before 2.14 (2.10.25, say) knows only the evening of a window past midnight (`validateTimes`). The
-/// morning is said once more: cut at midnight the window must not be, or every session would end there.
+/// nats-server before 2.11.17, 2.12.8 and 2.14.0 knows only the evening of a window past midnight (`validateTimes`). The
+/// morning is said once more. The evening stays as it is: cut at midnight, every session would end there.
 fn time_ranges(window: &TimeWindow) -> impl Iterator<Item = TimeRange> + use<> {
     let (start, end) = (window.start.to_string(), window.end.to_string());
     let morning = (window.end < window.start && window.end.seconds() > 0).then(|| TimeRange {

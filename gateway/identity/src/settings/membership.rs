@@ -125,12 +125,7 @@ mod tests {
     #[test]
     fn sources_are_read_from_yaml_in_their_order() {
         let yaml = "memberships:\n  - claim: {name: projects, kind: project, role: member}\n  - file: {path: members.yaml}\n";
-        let section: Section = config::Config::builder()
-            .add_source(config::File::from_str(yaml, config::FileFormat::Yaml))
-            .build()
-            .unwrap()
-            .try_deserialize()
-            .unwrap();
+        let section: Section = serde_saphyr::from_str(yaml).unwrap();
         let mut claim = ClaimMembershipSettings::new("projects", "project");
         claim.role = Some("member".to_owned());
         assert_eq!(

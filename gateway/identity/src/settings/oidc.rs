@@ -228,11 +228,7 @@ mod tests {
     use super::*;
 
     fn read(yaml: &str) -> Result<OidcSettings, String> {
-        config::Config::builder()
-            .add_source(config::File::from_str(yaml, config::FileFormat::Yaml))
-            .build()
-            .and_then(config::Config::try_deserialize)
-            .map_err(|error| error.to_string())
+        serde_saphyr::from_str(yaml).map_err(|error| error.to_string())
     }
 
     const LEAST: &str = "name: corp\nissuer: https://login.example.com\naudiences: [nats]\n";
