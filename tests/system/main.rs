@@ -19,6 +19,7 @@ mod command_line;
 mod connecting;
 mod credentials;
 mod forged_requests;
+mod grpc;
 mod harness;
 mod outages;
 mod refusing;

@@ -1,0 +1,158 @@
+//! The decision service as a backend in any language meets it: gRPC, with health and reflection.
+
+use std::time::{Duration, Instant};
+
+use natsgate_core::{Clock, SystemClock};
+use natsgate_devkit::{Fault, TokenSpec};
+use natsgate_proto::v1;
+use natsgate_proto::v1::authorize_response::Result as Answer;
+use natsgate_proto::v1::decision_service_client::DecisionServiceClient;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+
+use crate::harness::{Gateway, alice, decision_section, free_port, provider};
+
+const SERVICE: &str = "natsgate.v1.DecisionService";
+
+async fn channel(port: u16) -> Channel {
+    Endpoint::from_shared(format!("http://127.0.0.1:{port}")).unwrap().connect().await.unwrap()
+}
+
+fn question(token: &SecretString) -> v1::AuthorizeRequest {
+    let mut connect = v1::ConnectOptions::default();
+    connect.auth_token.push_str(token.expose_secret());
+    v1::AuthorizeRequest {
+        cluster: "by hand".into(),
+        server: Some(v1::Server { id: "NSERVER".into(), ..Default::default() }),
+        user_nkey: "UUSER".into(),
+        client: Some(v1::Client { id: 7, ..Default::default() }),
+        connect_options: Some(connect),
+        client_tls: None,
+    }
+}
+
+#[tokio::test]
+async fn it_says_that_it_serves_and_what() {
+    let provider = provider().await;
+    let port = free_port();
+    let mut decision = Gateway::decision(provider.issuer(), port).await;
+    let channel = channel(port).await;
+
+    let mut health = HealthClient::new(channel.clone());
+    for service in ["", SERVICE] {
+        let asked = health.check(HealthCheckRequest { service: service.into() }).await.unwrap();
+        assert_eq!(asked.into_inner().status(), ServingStatus::Serving, "{service:?}");
+    }
+    let mut watched = health.watch(HealthCheckRequest { service: SERVICE.into() }).await.unwrap().into_inner();
+    assert_eq!(watched.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut answers = ServerReflectionClient::new(channel)
+        .server_reflection_info(tokio_stream::once(request))
+        .await
+        .unwrap()
+        .into_inner();
+    let Some(MessageResponse::ListServicesResponse(list)) = answers.message().await.unwrap().unwrap().message_response
+    else {
+        panic!("no list of services")
+    };
+    let names: Vec<&str> = list.service.iter().map(|service| service.name.as_str()).collect();
+    assert!(names.contains(&SERVICE) && names.contains(&"grpc.health.v1.Health"), "{names:?}");
+
+    // Whoever watches is told before it is gone.
+    let stopping = tokio::spawn(async move {
+        decision.process.stop().await.unwrap();
+        decision
+    });
+    assert_eq!(watched.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    drop(watched);
+    drop(answers);
+    let decision = stopping.await.unwrap();
+    assert_eq!(decision.lines("the decision service stopped").len(), 1, "{}", decision.process.logs());
+}
+
+#[tokio::test]
+async fn it_answers_with_a_grant_or_a_denial() {
+    let provider = provider().await;
+    let port = free_port();
+    let _decision = Gateway::decision(provider.issuer(), port).await;
+    let mut client = DecisionServiceClient::new(channel(port).await);
+
+    let expiry = SystemClock.unix_seconds() + 100;
+    let token = provider.issue(alice().claim("exp", expiry)).unwrap();
+    let answer = client.authorize(question(&token)).await.unwrap().into_inner();
+    assert!(!answer.decision_id.is_empty());
+    let Some(Answer::Grant(grant)) = answer.result else { panic!("{answer:?}") };
+    assert_eq!(grant.account, "APP");
+    assert_eq!(grant.principal.as_ref().unwrap().subject, "alice");
+    assert_eq!(grant.principal.as_ref().unwrap().issuer, provider.issuer());
+    let permissions = grant.permissions.as_ref().unwrap();
+    assert_eq!(permissions.publish_allow, ["projects.apollo.in.>"]);
+    assert_eq!(permissions.subscribe_allow[0].subject, "projects.apollo.>");
+    // Never later than the token's.
+    assert_eq!(grant.expires_at.unwrap().seconds, expiry);
+    assert_eq!(grant.policy_digest.len(), 64);
+
+    let stranger = provider.issue(TokenSpec::new("bob").claim("projects", json!([]))).unwrap();
+    let answer = client.authorize(question(&stranger)).await.unwrap().into_inner();
+    let Some(Answer::Denial(denial)) = answer.result else { panic!("{answer:?}") };
+    assert_eq!(denial.reason, "no_rule_matched");
+}
+
+#[tokio::test]
+async fn what_it_cannot_answer_has_its_own_status() {
+    let provider = provider().await;
+    provider.set_fault(Fault::Hold);
+    let port = free_port();
+    let config = format!("{}  max_in_flight: 1\n", decision_section(provider.issuer(), Some(port)));
+    let _decision = Gateway::start("decision", &config, "the decision service listens").await;
+    let mut client = DecisionServiceClient::new(channel(port).await);
+    let token = provider.issue(alice()).unwrap();
+
+    for broken in [
+        v1::AuthorizeRequest { server: None, ..question(&token) },
+        v1::AuthorizeRequest { client: None, ..question(&token) },
+        v1::AuthorizeRequest { user_nkey: String::new(), ..question(&token) },
+    ] {
+        let status = client.authorize(broken).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    }
+
+    // The provider hangs: the caller's own deadline holds, and then it is "no answer", not a denial.
+    let mut hurried = Request::new(question(&token));
+    hurried.set_timeout(Duration::from_millis(300));
+    let begun = Instant::now();
+    let status = client.authorize(hurried).await.unwrap_err();
+    let no_answer = [Code::Unavailable, Code::DeadlineExceeded, Code::Cancelled];
+    assert!(no_answer.contains(&status.code()), "{status:?}");
+    assert!(begun.elapsed() < Duration::from_secs(4), "it was held past its deadline");
+
+    // One is being decided: the next is sent away at once.
+    let mut patient = client.clone();
+    let held = question(&token);
+    let held = tokio::spawn(async move { patient.authorize(held).await });
+    let too_much = async {
+        loop {
+            if let Err(status) = client.authorize(question(&token)).await
+                && status.code() == Code::ResourceExhausted
+            {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(crate::harness::PATIENCE, too_much).await.expect("it took everything on");
+    provider.set_fault(Fault::None);
+    let _ = held.await.unwrap();
+}
