@@ -275,7 +275,9 @@ async fn jetstream(session: &Session, subject: &str, body: serde_json::Value) ->
     let asking = session
         .client
         .request(subject.to_owned(), body.to_string().into());
-    let answer = within(asking).await.unwrap_or_else(|error| panic!("{subject}: {error}"));
+    let answer = within(asking)
+        .await
+        .unwrap_or_else(|error| panic!("{subject}: {error}"));
     assert!(
         !String::from_utf8_lossy(&answer.payload).contains("\"error\""),
         "{subject}: {answer:?}"
@@ -315,12 +317,15 @@ async fn members_read_their_project_s_stream() {
         .unwrap();
     let mut bob = server.connect_as("bob", &token).await.unwrap();
     jetstream(&bob, "projects.apollo.in.a", json!("a message")).await;
-    let message = jetstream(
-        &bob,
-        "$JS.API.CONSUMER.MSG.NEXT.PROJECT_apollo.members",
-        json!({ "batch": 1 }),
-    )
-    .await;
+    // A message keeps its subject on its way to the inbox, so a plain request would not know it for the answer.
+    let inbox = bob.client.new_inbox();
+    let mut fetched = bob.client.subscribe(inbox.clone()).await.unwrap();
+    let next = "$JS.API.CONSUMER.MSG.NEXT.PROJECT_apollo.members";
+    bob.client
+        .publish_with_reply(next, inbox, "1".into())
+        .await
+        .unwrap();
+    let message = within(fetched.next()).await.unwrap();
     assert_eq!(message.payload, "\"a message\"");
     within(bob.client.request(message.reply.unwrap(), "+ACK".into()))
         .await

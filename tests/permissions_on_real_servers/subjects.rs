@@ -1,6 +1,7 @@
 //! Subjects, queue groups and denials.
 
 use natsgate_devkit::NatsVersion;
+use natsgate_proto::v1::SubscribeSubject;
 use serde_json::{Value, json};
 
 use crate::gate::{Gate, granted};
@@ -75,6 +76,28 @@ async fn a_session_may_subscribe_to_exactly_what_is_allowed_and_not_denied() {
                     );
                 }
             }
+        }
+    }
+}
+
+/// Why a policy's grants say of some subjects that they are for every queue group. If this fails, a server does better.
+#[tokio::test]
+async fn an_allow_list_as_it_stands_is_no_union_to_a_server() {
+    for gate in Gate::all().await {
+        let mut grant = granted(json!([{ "name": "all", "subscribe": { "allow": ["jobs.a"] } }]));
+        let workers = SubscribeSubject {
+            subject: "jobs.>".into(),
+            queue: "workers".into(),
+        };
+        grant.permissions.as_mut().unwrap().subscribe_allow.push(workers);
+        let mut wire = gate.entered(grant).await;
+        for (queue, allowed) in [(None, true), (Some("workers"), true), (Some("v2"), false)] {
+            assert_eq!(
+                wire.may_subscribe("jobs.a", queue).await,
+                allowed,
+                "{}: {queue:?}",
+                gate.name
+            );
         }
     }
 }

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use crate::gate::{Gate, granted};
 
-/// A time zone in which it is between `hour` and the next now. (Its name has the sign turned: `Etc/GMT-5` is east.)
-fn zone_where_it_is(hour: i64) -> String {
-    let utc = SystemClock.unix_seconds() / 3600 % 24;
+/// A time zone in which it is between `hour` and the next at `now`. (Its name has the sign turned: `Etc/GMT-5` is east.)
+fn zone_where_it_is(hour: i64, now: i64) -> String {
+    let utc = now / 3600 % 24;
     match (hour - utc).rem_euclid(24) {
         0 => "Etc/GMT".to_owned(),
         east @ 1..=14 => format!("Etc/GMT-{east}"),
@@ -17,8 +17,8 @@ fn zone_where_it_is(hour: i64) -> String {
     }
 }
 
-/// A grant for `windows` where it is `hour` o'clock now.
-fn within(hour: i64, windows: &[(&str, &str)]) -> v1::Grant {
+/// A grant for `windows` where it is `hour` o'clock at `now`.
+fn within(hour: i64, now: i64, windows: &[(&str, &str)]) -> v1::Grant {
     let windows: Vec<Value> = windows
         .iter()
         .map(|(start, end)| json!({ "start": start, "end": end }))
@@ -26,7 +26,7 @@ fn within(hour: i64, windows: &[(&str, &str)]) -> v1::Grant {
     granted(json!([{
         "name": "all",
         "publish": { "allow": [">"] },
-        "limits": { "times": { "windows": windows, "location": zone_where_it_is(hour) } },
+        "limits": { "times": { "windows": windows, "location": zone_where_it_is(hour, now) } },
     }]))
 }
 
@@ -57,7 +57,10 @@ async fn a_session_begins_only_within_its_times_of_day() {
             (&nights_and_noon, 21, true),
             (&nights_and_noon, 16, false),
         ] {
-            let entered = gate.enter(within(hour, windows)).await.is_ok();
+            let entered = gate
+                .enter(within(hour, SystemClock.unix_seconds(), windows))
+                .await
+                .is_ok();
             assert_eq!(
                 entered, expected,
                 "{}: at {hour} o'clock within {windows:?}",
@@ -75,8 +78,7 @@ async fn a_session_ends_with_its_time_of_day() {
     join_all(cases.map(async |(gate, start)| {
         let until = SystemClock.unix_seconds() + 2;
         let end = format!("03:{:02}:{:02}", until / 60 % 60, until % 60);
-        let hour = if until % 3600 < 2 { 2 } else { 3 };
-        let mut wire = gate.entered(within(hour, &[(start, &end)])).await;
+        let mut wire = gate.entered(within(3, until, &[(start, &end)])).await;
         let heard = wire.until_closed().await;
         assert_eq!(
             heard.errors,

@@ -81,7 +81,7 @@ async fn tls_with_client_certificates() {
     .unwrap();
     let cluster = Cluster {
         nats,
-        keys: Keys::Config(keys),
+        keys: Keys::Config(Box::new(keys)),
     };
     let (foreign, port) = Foreign::serve(everything("APP")).await;
 

@@ -66,7 +66,7 @@ impl Setup {
         let intruder = intruder.connect(open_door.client_url()).await.unwrap();
         let cluster = Cluster {
             nats,
-            keys: Keys::Config(keys),
+            keys: Keys::Config(Box::new(keys)),
         };
         let gateway = Gateway::all(&cluster, provider.issuer()).await;
         Self {

@@ -14,17 +14,21 @@ use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
-use tonic_reflection::pb::v1::ServerReflectionRequest;
 
 use crate::harness::{Gateway, alice, decision_section, free_port, provider};
 
 const SERVICE: &str = "natsgate.v1.DecisionService";
 
 async fn channel(port: u16) -> Channel {
-    Endpoint::from_shared(format!("http://127.0.0.1:{port}")).unwrap().connect().await.unwrap()
+    Endpoint::from_shared(format!("http://127.0.0.1:{port}"))
+        .unwrap()
+        .connect()
+        .await
+        .unwrap()
 }
 
 fn question(token: &SecretString) -> v1::AuthorizeRequest {
@@ -32,9 +36,15 @@ fn question(token: &SecretString) -> v1::AuthorizeRequest {
     connect.auth_token.push_str(token.expose_secret());
     v1::AuthorizeRequest {
         cluster: "by hand".into(),
-        server: Some(v1::Server { id: "NSERVER".into(), ..Default::default() }),
+        server: Some(v1::Server {
+            id: "NSERVER".into(),
+            ..Default::default()
+        }),
         user_nkey: "UUSER".into(),
-        client: Some(v1::Client { id: 7, ..Default::default() }),
+        client: Some(v1::Client {
+            id: 7,
+            ..Default::default()
+        }),
         connect_options: Some(connect),
         client_tls: None,
     }
@@ -49,11 +59,25 @@ async fn it_says_that_it_serves_and_what() {
 
     let mut health = HealthClient::new(channel.clone());
     for service in ["", SERVICE] {
-        let asked = health.check(HealthCheckRequest { service: service.into() }).await.unwrap();
+        let asked = health
+            .check(HealthCheckRequest {
+                service: service.into(),
+            })
+            .await
+            .unwrap();
         assert_eq!(asked.into_inner().status(), ServingStatus::Serving, "{service:?}");
     }
-    let mut watched = health.watch(HealthCheckRequest { service: SERVICE.into() }).await.unwrap().into_inner();
-    assert_eq!(watched.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    let mut watched = health
+        .watch(HealthCheckRequest {
+            service: SERVICE.into(),
+        })
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        watched.message().await.unwrap().unwrap().status(),
+        ServingStatus::Serving
+    );
 
     let request = ServerReflectionRequest {
         host: String::new(),
@@ -64,23 +88,35 @@ async fn it_says_that_it_serves_and_what() {
         .await
         .unwrap()
         .into_inner();
-    let Some(MessageResponse::ListServicesResponse(list)) = answers.message().await.unwrap().unwrap().message_response
+    let Some(MessageResponse::ListServicesResponse(list)) =
+        answers.message().await.unwrap().unwrap().message_response
     else {
         panic!("no list of services")
     };
     let names: Vec<&str> = list.service.iter().map(|service| service.name.as_str()).collect();
-    assert!(names.contains(&SERVICE) && names.contains(&"grpc.health.v1.Health"), "{names:?}");
+    assert!(
+        names.contains(&SERVICE) && names.contains(&"grpc.health.v1.Health"),
+        "{names:?}"
+    );
 
     // Whoever watches is told before it is gone.
     let stopping = tokio::spawn(async move {
         decision.process.stop().await.unwrap();
         decision
     });
-    assert_eq!(watched.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    assert_eq!(
+        watched.message().await.unwrap().unwrap().status(),
+        ServingStatus::NotServing
+    );
     drop(watched);
     drop(answers);
     let decision = stopping.await.unwrap();
-    assert_eq!(decision.lines("the decision service stopped").len(), 1, "{}", decision.process.logs());
+    assert_eq!(
+        decision.lines("the decision service stopped").len(),
+        1,
+        "{}",
+        decision.process.logs()
+    );
 }
 
 #[tokio::test]
@@ -94,7 +130,9 @@ async fn it_answers_with_a_grant_or_a_denial() {
     let token = provider.issue(alice().claim("exp", expiry)).unwrap();
     let answer = client.authorize(question(&token)).await.unwrap().into_inner();
     assert!(!answer.decision_id.is_empty());
-    let Some(Answer::Grant(grant)) = answer.result else { panic!("{answer:?}") };
+    let Some(Answer::Grant(grant)) = answer.result else {
+        panic!("{answer:?}")
+    };
     assert_eq!(grant.account, "APP");
     assert_eq!(grant.principal.as_ref().unwrap().subject, "alice");
     assert_eq!(grant.principal.as_ref().unwrap().issuer, provider.issuer());
@@ -105,9 +143,13 @@ async fn it_answers_with_a_grant_or_a_denial() {
     assert_eq!(grant.expires_at.unwrap().seconds, expiry);
     assert_eq!(grant.policy_digest.len(), 64);
 
-    let stranger = provider.issue(TokenSpec::new("bob").claim("projects", json!([]))).unwrap();
+    let stranger = provider
+        .issue(TokenSpec::new("bob").claim("projects", json!([])))
+        .unwrap();
     let answer = client.authorize(question(&stranger)).await.unwrap().into_inner();
-    let Some(Answer::Denial(denial)) = answer.result else { panic!("{answer:?}") };
+    let Some(Answer::Denial(denial)) = answer.result else {
+        panic!("{answer:?}")
+    };
     assert_eq!(denial.reason, "no_rule_matched");
 }
 
@@ -116,15 +158,27 @@ async fn what_it_cannot_answer_has_its_own_status() {
     let provider = provider().await;
     provider.set_fault(Fault::Hold);
     let port = free_port();
-    let config = format!("{}  max_in_flight: 1\n", decision_section(provider.issuer(), Some(port)));
+    let config = format!(
+        "{}  max_in_flight: 1\n",
+        decision_section(provider.issuer(), Some(port))
+    );
     let _decision = Gateway::start("decision", &config, "the decision service listens").await;
     let mut client = DecisionServiceClient::new(channel(port).await);
     let token = provider.issue(alice()).unwrap();
 
     for broken in [
-        v1::AuthorizeRequest { server: None, ..question(&token) },
-        v1::AuthorizeRequest { client: None, ..question(&token) },
-        v1::AuthorizeRequest { user_nkey: String::new(), ..question(&token) },
+        v1::AuthorizeRequest {
+            server: None,
+            ..question(&token)
+        },
+        v1::AuthorizeRequest {
+            client: None,
+            ..question(&token)
+        },
+        v1::AuthorizeRequest {
+            user_nkey: String::new(),
+            ..question(&token)
+        },
     ] {
         let status = client.authorize(broken).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
@@ -137,7 +191,10 @@ async fn what_it_cannot_answer_has_its_own_status() {
     let status = client.authorize(hurried).await.unwrap_err();
     let no_answer = [Code::Unavailable, Code::DeadlineExceeded, Code::Cancelled];
     assert!(no_answer.contains(&status.code()), "{status:?}");
-    assert!(begun.elapsed() < Duration::from_secs(4), "it was held past its deadline");
+    assert!(
+        begun.elapsed() < Duration::from_secs(4),
+        "it was held past its deadline"
+    );
 
     // One is being decided: the next is sent away at once.
     let mut patient = client.clone();
@@ -152,7 +209,9 @@ async fn what_it_cannot_answer_has_its_own_status() {
             }
         }
     };
-    tokio::time::timeout(crate::harness::PATIENCE, too_much).await.expect("it took everything on");
+    tokio::time::timeout(crate::harness::PATIENCE, too_much)
+        .await
+        .expect("it took everything on");
     provider.set_fault(Fault::None);
     let _ = held.await.unwrap();
 }

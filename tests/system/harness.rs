@@ -47,7 +47,7 @@ pub struct Cluster {
 }
 
 pub enum Keys {
-    Config(ConfigMode),
+    Config(Box<ConfigMode>),
     Operator(Box<OperatorMode>),
 }
 
@@ -62,7 +62,7 @@ impl Cluster {
                 })
                 .unwrap();
                 let config = keys.server_config();
-                (Keys::Config(keys), config)
+                (Keys::Config(Box::new(keys)), config)
             }
             Mode::Operator | Mode::OperatorWithDefaultSentinel => {
                 let default_sentinel = mode == Mode::OperatorWithDefaultSentinel;

@@ -1,5 +1,6 @@
 //! A verified identity, and the port to whoever verifies it.
 
+use std::fmt;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -10,8 +11,8 @@ use crate::deadline::Deadline;
 use crate::outcome::Failure;
 use crate::principal::Principal;
 
-/// Somebody whose credential was verified.
-#[derive(Debug, Clone, PartialEq)]
+/// Somebody whose credential was verified. `Debug` shows the names of the claims, not their values.
+#[derive(Clone, PartialEq)]
 pub struct Identity {
     /// Who it is.
     pub principal: Principal,
@@ -23,6 +24,18 @@ pub struct Identity {
     pub issued_at: Option<SystemTime>,
     /// When it expires. Nothing granted for it outlives this.
     pub expires_at: SystemTime,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("principal", &self.principal)
+            .field("provider", &self.provider)
+            .field("claims", &self.claims.keys().collect::<Vec<_>>())
+            .field("issued_at", &self.issued_at)
+            .field("expires_at", &self.expires_at)
+            .finish()
+    }
 }
 
 /// Turns a credential into an [`Identity`].

@@ -136,3 +136,6 @@ impl DecisionPoint for Remote {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,65 @@
+//! A whole decision in this process: token, memberships from its claims, policy.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion};
+use natsgate_benches::authorization::Callout;
+use natsgate_benches::rules;
+use natsgate_claims::{AuthorizationRequest, decode};
+use natsgate_core::{Clock, SystemClock};
+use natsgate_decision::{CredentialSource, Decider, DeciderLimits, Pipeline};
+use natsgate_devkit::TokenSpec;
+use natsgate_identity::{ClaimMembershipSettings, ClaimMemberships};
+use natsgate_proto::v1::decision_service_server::DecisionService;
+use natsgate_shim::request;
+use tokio::runtime::Runtime;
+use tonic::Request;
+
+pub fn benches(criterion: &mut Criterion) {
+    let runtime = Runtime::new().unwrap();
+    let (provider, providers) = runtime.block_on(crate::identity::provider());
+    let mut memberships = ClaimMembershipSettings::new("projects", "project");
+    memberships.role = Some("member".into());
+    let pipeline = Pipeline {
+        identities: Arc::new(providers),
+        memberships: vec![Arc::new(ClaimMemberships::new(memberships).unwrap())],
+        policy: rules::policy(),
+        credentials: CredentialSource::DEFAULT.to_vec(),
+        max_token_bytes: 16_384,
+        clock: Arc::new(SystemClock),
+    };
+    let limits = DeciderLimits {
+        max_in_flight: 16,
+        max_decision_time: Duration::from_secs(5),
+    };
+    let decider = Decider::new(Arc::new(pipeline), limits);
+    let callout = Callout::new();
+    let mut group = criterion.benchmark_group("decision/authorize, ES256");
+    for count in [1, 10, 100] {
+        let projects: Vec<String> = (0..count).map(|number| format!("project-{number}")).collect();
+        let token = TokenSpec::new("alice").algorithm(natsgate_devkit::SigningAlgorithm::Es256);
+        let token = provider.issue(token.claim("projects", projects)).unwrap();
+        let token = callout.request(secrecy::ExposeSecret::expose_secret(&token));
+        let claims = decode::<AuthorizationRequest>(&token, SystemClock.unix_seconds()).unwrap();
+        let question = request::to_message("bench", &claims.body);
+        group.bench_with_input(
+            BenchmarkId::new("memberships", count),
+            &question,
+            |bencher, question| {
+                bencher.to_async(&runtime).iter(async || {
+                    let answer = decider
+                        .authorize(Request::new(question.clone()))
+                        .await
+                        .unwrap()
+                        .into_inner();
+                    assert!(matches!(
+                        answer.result,
+                        Some(natsgate_proto::v1::authorize_response::Result::Grant(_))
+                    ));
+                });
+            },
+        );
+    }
+    group.finish();
+}
