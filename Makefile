@@ -5,7 +5,7 @@ CARGO ?= cargo
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo dev setup setup-demo test test-full format lint unit doc lean deny deny-required
+.PHONY: help demo dev setup setup-demo test test-full bench format lint unit doc lean deny deny-required
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ test: setup format lint unit doc lean deny ## formatting, lints, all fast tests,
 
 test-full: setup format lint unit doc lean deny-required ## test, and cargo-deny must be there
 	@echo "make test-full: all of it held"
+
+bench: setup-demo ## what natsgate costs, step by step, and its connects per second beside a bare responder's; some minutes
+	$(CARGO) build --locked --release -p natsgate
+	$(CARGO) bench --locked -p natsgate-benches
 
 format: ## rustfmt, check only
 	$(CARGO) fmt --all --check

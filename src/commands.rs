@@ -21,3 +21,10 @@ const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 fn in_process_cache(clock: Arc<dyn Clock>) -> Arc<dyn Cache> {
     Arc::new(InProcessCache::new(CACHE_BYTES, clock))
 }
+
+/// Logs what somebody who relies on the configuration should know.
+fn tell(notes: &[String]) {
+    for note in notes {
+        tracing::warn!("{note}");
+    }
+}

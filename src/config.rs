@@ -9,8 +9,10 @@ pub mod load;
 pub mod log;
 pub mod nats;
 pub mod problem;
+pub mod redact;
 pub mod reference;
 pub mod shim;
+pub mod tls;
 pub mod value;
 
 use schemars::JsonSchema;

@@ -38,16 +38,27 @@ pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
 /// # Errors
 /// [`Problem`].
 pub fn begin(file: &cli::ConfigFile) -> Result<Loaded, Problem> {
-    let loaded = load(&file.config, &variables())?;
+    let loaded = load(&file.config, &variables()?)?;
     telemetry::start(&loaded.config.log)?;
     Ok(loaded)
 }
 
-/// The environment.
-pub fn variables() -> Vec<(String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()))
-        .collect()
+/// The environment, as far as it is text.
+///
+/// # Errors
+/// A [`Problem`] for an override that is not: it would be ignored.
+pub fn variables() -> Result<Vec<(String, String)>, Problem> {
+    let mut variables = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => variables.push((name, value)),
+            (Ok(name), Err(_)) if name.starts_with("NATSGATE_") => {
+                return Err(Problem::new(name, "is not UTF-8 text"));
+            }
+            _ => {}
+        }
+    }
+    Ok(variables)
 }
 
 /// The section `name` of a configuration.

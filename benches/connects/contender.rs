@@ -16,16 +16,16 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server and its responder. Dropping it ends both.
-pub struct Contender {
+pub(crate) struct Contender {
     /// The server.
-    pub nats: NatsServer,
+    pub(crate) nats: NatsServer,
     _responder: Process,
     _folder: TempDir,
 }
 
 impl Contender {
     /// The responder that lets everybody in.
-    pub async fn bare() -> Self {
+    pub(crate) async fn bare() -> Self {
         let (keys, nats) = server(false).await;
         let told = Told {
             url: nats.client_url().to_owned(),
@@ -42,7 +42,7 @@ impl Contender {
     }
 
     /// `natsgate all`, which verifies `issuer`'s tokens.
-    pub async fn natsgate(issuer: &str, xkey: bool) -> Self {
+    pub(crate) async fn natsgate(issuer: &str, xkey: bool) -> Self {
         let (keys, nats) = server(xkey).await;
         let login = |user: &ConfiguredUser| json!({ "servers": [nats.client_url()], "user": user.user, "password": user.password.expose_secret() });
         let mut config = json!({

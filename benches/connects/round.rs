@@ -9,21 +9,21 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::contender::Contender;
 
 /// So many connections, so many at once, each with this token.
-pub struct Round {
-    pub connects: usize,
-    pub at_once: usize,
-    pub token: SecretString,
+pub(crate) struct Round {
+    pub(crate) connects: usize,
+    pub(crate) at_once: usize,
+    pub(crate) token: SecretString,
 }
 
 /// How one went.
-pub struct Went {
+pub(crate) struct Went {
     per_second: f64,
     latencies: Vec<Duration>,
 }
 
 impl Round {
     /// Connects, and closes everything again once all are connected.
-    pub async fn run(&self, to: &Contender) -> Went {
+    pub(crate) async fn run(&self, to: &Contender) -> Went {
         let url = to.nats.client_url();
         let begun = Instant::now();
         let connecting = stream::iter(0..self.connects).map(async |_| {
@@ -49,7 +49,7 @@ impl Round {
 }
 
 /// Prints what the rounds say, and gives the median of connects per second.
-pub fn report(name: &str, rounds: Vec<Went>) -> f64 {
+pub(crate) fn report(name: &str, rounds: Vec<Went>) -> f64 {
     let mut per_second: Vec<f64> = rounds.iter().map(|round| round.per_second).collect();
     per_second.sort_by(f64::total_cmp);
     let mut latencies: Vec<Duration> = rounds.into_iter().flat_map(|round| round.latencies).collect();

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion};
 use natsgate_benches::authorization::Callout;
-use natsgate_claims::{AuthorizationRequest, Role, XKeyPair, decode};
+use natsgate_claims::{AuthorizationRequest, XKeyPair, decode};
 use natsgate_core::{Clock, SystemClock};
 use natsgate_shim::request;
 use natsgate_shim::response::{Recipient, Verdict, encode_response};
@@ -12,13 +12,19 @@ use natsgate_shim::response::{Recipient, Verdict, encode_response};
 /// A token of the size of an everyday access token.
 const TOKEN_BYTES: usize = 900;
 
-pub fn benches(criterion: &mut Criterion) {
+pub(crate) fn benches(criterion: &mut Criterion) {
     let callout = Callout::new();
     let token = callout.request(&"t".repeat(TOKEN_BYTES));
     let now = SystemClock.unix_seconds();
-    criterion.bench_function("claims/decode request", |bencher| {
-        bencher.iter(|| decode::<AuthorizationRequest>(black_box(&token), now).unwrap());
-    });
+    let unsealed = callout.unsealed_request(&"t".repeat(TOKEN_BYTES));
+    for (name, token) in [
+        ("claims/decode request", &unsealed),
+        ("claims/decode request with an xkey", &token),
+    ] {
+        criterion.bench_function(name, |bencher| {
+            bencher.iter(|| decode::<AuthorizationRequest>(black_box(token), now).unwrap());
+        });
+    }
     sealing(criterion, &callout, token.as_bytes());
     response(criterion, &callout, now);
 }
@@ -65,7 +71,6 @@ fn sealing(criterion: &mut Criterion, callout: &Callout, token: &[u8]) {
 }
 
 fn response(criterion: &mut Criterion, callout: &Callout, now: i64) {
-    assert_eq!(callout.server.role(), Role::Server);
     let jwt = callout.request("a user JWT of some length stands here");
     let settings = &callout.settings;
     let bench = |criterion: &mut Criterion, name: &str, xkey: Option<&str>| {

@@ -16,7 +16,7 @@ use natsgate_shim::request;
 use tokio::runtime::Runtime;
 use tonic::Request;
 
-pub fn benches(criterion: &mut Criterion) {
+pub(crate) fn benches(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let (provider, providers) = runtime.block_on(crate::identity::provider());
     let mut memberships = ClaimMembershipSettings::new("projects", "project");

@@ -11,12 +11,12 @@ use natsgate_store::InProcessCache;
 use tokio::runtime::Runtime;
 
 /// Longer than anything here takes.
-pub fn later() -> Deadline {
+pub(crate) fn later() -> Deadline {
     Deadline::after(Duration::from_secs(30))
 }
 
 /// A development provider with a key of every algorithm, and what verifies its tokens.
-pub async fn provider() -> (DevProvider, Providers) {
+pub(crate) async fn provider() -> (DevProvider, Providers) {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let options = DevProviderOptions {
         algorithms: SigningAlgorithm::ALL.to_vec(),
@@ -31,7 +31,7 @@ pub async fn provider() -> (DevProvider, Providers) {
     (provider, Providers::new(vec![verifier]).unwrap())
 }
 
-pub fn benches(criterion: &mut Criterion) {
+pub(crate) fn benches(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let (provider, providers) = runtime.block_on(provider());
     let mut group = criterion.benchmark_group("identity/verify");

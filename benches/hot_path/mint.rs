@@ -8,7 +8,7 @@ use natsgate_decision::convert;
 use natsgate_policy::Facts;
 use natsgate_shim::mint;
 
-pub fn benches(criterion: &mut Criterion) {
+pub(crate) fn benches(criterion: &mut Criterion) {
     let callout = Callout::new();
     let (policy, identity, connection) = (rules::policy(), rules::identity(), Connection::default());
     let mut group = criterion.benchmark_group("shim/mint");

@@ -7,7 +7,7 @@ use natsgate_benches::rules;
 use natsgate_core::{Clock, Connection, SystemClock};
 use natsgate_policy::Facts;
 
-pub fn benches(criterion: &mut Criterion) {
+pub(crate) fn benches(criterion: &mut Criterion) {
     let (policy, identity, connection) = (rules::policy(), rules::identity(), Connection::default());
     let mut group = criterion.benchmark_group("policy/evaluate");
     for count in [1, 10, 100] {

@@ -44,8 +44,17 @@ impl Callout {
         }
     }
 
-    /// A request, valid for an hour, of a client that brings `token`.
+    /// A request, valid for an hour, of a client that brings `token`; from a server that seals.
     pub fn request(&self, token: &str) -> String {
+        self.request_of(token, Some(self.server_xkey.public_key()))
+    }
+
+    /// The same, from a server that does not seal.
+    pub fn unsealed_request(&self, token: &str) -> String {
+        self.request_of(token, None)
+    }
+
+    fn request_of(&self, token: &str, xkey: Option<&str>) -> String {
         let body: AuthorizationRequest = serde_json::from_value(json!({
             "type": "authorization_request",
             "version": 2,
@@ -54,7 +63,7 @@ impl Callout {
                 "host": "127.0.0.1",
                 "id": self.server.public_key(),
                 "version": "2.15.1",
-                "xkey": self.server_xkey.public_key(),
+                "xkey": xkey,
             },
             "user_nkey": self.user_nkey,
             "client_info": { "host": "127.0.0.1", "id": 7, "name": "bench", "kind": "Client", "type": "nats" },
@@ -96,6 +105,7 @@ fn settings(issuer: KeyPair) -> ShimSettings {
             ca_file: None,
             client_certificate: None,
         },
+        system_account: None,
         system: None,
         eviction: None,
     }

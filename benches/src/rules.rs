@@ -58,7 +58,12 @@ pub fn memberships(count: usize) -> Vec<Membership> {
     let membership = |number: usize| Membership {
         kind: "project".into(),
         id: format!("project-{number}"),
-        role: if number.is_multiple_of(10) { "owner" } else { "member" }.into(),
+        role: if number.is_multiple_of(10) {
+            "owner"
+        } else {
+            "member"
+        }
+        .into(),
     };
     (0..count).map(membership).collect()
 }

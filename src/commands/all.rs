@@ -6,6 +6,7 @@ use natsgate_core::SystemClock;
 use natsgate_decision::{Listener, Server};
 use natsgate_shim::{Local, Shim};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::cli::ConfigFile;
 use crate::config::{Loaded, Problems};
@@ -38,10 +39,14 @@ pub struct Prepared {
 pub async fn prepare(loaded: &Loaded) -> Result<Prepared, Problems> {
     let shim = lifecycle::section("shim", |config| config.shim.as_ref(), &loaded.config)?;
     let decision = lifecycle::section("decision", |config| config.decision.as_ref(), &loaded.config)?;
+    if shim.decision.is_some() {
+        warn!("shim.decision is not used: `natsgate all` decides itself");
+    }
     let clock = Arc::new(SystemClock);
     let cache = super::in_process_cache(clock.clone());
     let settings = shim.settings(&loaded.base)?;
     let parts = decision.parts(&loaded.base, cache, clock.clone()).await?;
+    super::tell(&parts.notes);
     let server = parts
         .listen
         .map(|address| (Server::new(parts.decider.clone(), parts.tls), address));

@@ -33,24 +33,35 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         );
         return Ok(());
     }
-    let loaded = config::load(&arguments.file.config, &lifecycle::variables())?;
+    let loaded = config::load(&arguments.file.config, &lifecycle::variables()?)?;
     telemetry::filter(&loaded.config.log)?;
     lifecycle::block_on(async {
-        let checked = check(&loaded).await?;
+        let Checked { good_for, notes } = check(&loaded).await?;
+        for note in notes {
+            println!("note: {note}");
+        }
         println!(
             "{}: good for {}",
             arguments.file.config.display(),
-            checked.join(", ")
+            good_for.join(", ")
         );
         Ok(())
     })
 }
 
-/// The commands the configuration is good for.
-async fn check(loaded: &Loaded) -> Result<Vec<&'static str>, Problems> {
+/// What a configuration that can work is.
+struct Checked {
+    /// The commands it is good for.
+    good_for: Vec<&'static str>,
+    /// What somebody who relies on it should know.
+    notes: Vec<String>,
+}
+
+async fn check(loaded: &Loaded) -> Result<Checked, Problems> {
     let Loaded { config, base } = loaded;
     let mut problems = Problems::default();
     let mut good_for = Vec::new();
+    let mut notes = Vec::new();
     if let Some(shim) = &config.shim {
         if let Err(more) = shim.settings(base) {
             problems.extend(more);
@@ -65,11 +76,12 @@ async fn check(loaded: &Loaded) -> Result<Vec<&'static str>, Problems> {
     if let Some(decision) = &config.decision {
         good_for.push("natsgate decision");
         let clock = Arc::new(SystemClock);
-        if let Err(more) = decision
+        match decision
             .parts(base, super::in_process_cache(clock.clone()), clock)
             .await
         {
-            problems.extend(more);
+            Ok(parts) => notes = parts.notes,
+            Err(more) => problems.extend(more),
         }
     }
     if config.shim.is_some() && config.decision.is_some() {
@@ -79,5 +91,5 @@ async fn check(loaded: &Loaded) -> Result<Vec<&'static str>, Problems> {
         let what = "is good for nothing: it has neither a `decision` section, nor a `shim` section with `decision` in it";
         problems.push(Problem::new("the file", what));
     }
-    problems.or(Some(good_for))
+    problems.or(Some(Checked { good_for, notes }))
 }

@@ -23,6 +23,7 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
         let clock = Arc::new(SystemClock);
         let cache = super::in_process_cache(clock.clone());
         let parts = config.parts(&loaded.base, cache, clock).await?;
+        super::tell(&parts.notes);
         let stop = lifecycle::stop_signal()?;
         let listener = Listener::bind(parts.listen.unwrap_or(DEFAULT_LISTEN)).await?;
         Ok(Server::new(parts.decider, parts.tls).run(listener, stop).await?)

@@ -77,6 +77,8 @@ pub struct DecisionParts {
     pub listen: Option<SocketAddr>,
     /// With what TLS.
     pub tls: Option<TlsMaterial>,
+    /// What somebody who relies on the configuration should know, though it can work.
+    pub notes: Vec<String>,
 }
 
 impl DecisionConfig {
@@ -113,7 +115,8 @@ impl DecisionConfig {
         }
         let providers = problems.take(self.providers(base, &cache, &clock));
         let memberships = self.memberships(base, &mut problems).await;
-        let policy = match self.policy(base) {
+        let mut notes = Vec::new();
+        let policy = match self.policy(base, &mut notes) {
             Ok(policy) => Some(policy),
             Err(more) => {
                 problems.extend(more);
@@ -160,6 +163,7 @@ impl DecisionConfig {
                 decider: Decider::new(Arc::new(pipeline), limits),
                 listen: self.listen,
                 tls,
+                notes,
             }
         });
         problems.or(parts)
@@ -182,15 +186,19 @@ impl DecisionConfig {
 
     fn tls_material(&self, base: &Path) -> Result<Option<TlsMaterial>, Problem> {
         let Some(tls) = &self.tls else { return Ok(None) };
-        let read = |name: &str, path: &Path| content(&format!("decision.tls.{name}"), &base.join(path));
+        let (cert, cert_key) = (base.join(&tls.cert_file), base.join(&tls.key_file));
+        let (certificate, key) = super::tls::identity(
+            ("decision.tls.cert_file", &cert),
+            ("decision.tls.key_file", &cert_key),
+        )?;
+        let client_ca = tls.client_ca_file.as_ref().map(|path| base.join(path));
+        let client_ca = client_ca
+            .map(|path| super::tls::authorities("decision.tls.client_ca_file", &path))
+            .transpose()?;
         Ok(Some(TlsMaterial {
-            certificate: read("cert_file", &tls.cert_file)?,
-            key: read("key_file", &tls.key_file)?.into(),
-            client_ca: tls
-                .client_ca_file
-                .as_ref()
-                .map(|path| read("client_ca_file", path))
-                .transpose()?,
+            certificate,
+            key: key.into(),
+            client_ca,
         }))
     }
 
@@ -229,13 +237,14 @@ impl DecisionConfig {
         sources
     }
 
-    fn policy(&self, base: &Path) -> Result<Policy, Problems> {
+    fn policy(&self, base: &Path, notes: &mut Vec<String>) -> Result<Policy, Problems> {
         let path = base.join(&self.policy_file);
         let text = content("decision.policy_file", &path)?;
         let at = |key: &str| format!("decision.policy_file ({}): {key}", path.display());
         let value = yaml(&text).map_err(|error| Problem::new(at("the file"), error))?;
         let document: PolicyDocument =
             typed(&value).map_err(|problem| Problem::new(at(&problem.key), problem.problem))?;
+        notes.extend(unenforced(&document).map(|what| at(&what)));
         Policy::compile(&document).map_err(|errors| {
             let mut problems = Problems::default();
             for error in errors {
@@ -248,4 +257,21 @@ impl DecisionConfig {
 
 fn prefixed(error: natsgate_identity::SettingsError) -> Problem {
     Problem::new(format!("decision.{}", error.key), error.problem)
+}
+
+/// Limits that a user JWT carries and no nats-server holds against a session that came through its callout (measured on
+/// 2.10.25, 2.12.8 and 2.15.1).
+fn unenforced(document: &PolicyDocument) -> impl Iterator<Item = String> {
+    document.rules.iter().enumerate().flat_map(|(index, rule)| {
+        let limits = rule.limits.clone().unwrap_or_default();
+        [("subscriptions", limits.subscriptions), ("payload", limits.payload), ("data", limits.data)]
+            .into_iter()
+            .filter(|(_, limit)| limit.is_some())
+            .map(move |(name, _)| {
+                format!(
+                    "rules[{index}].limits.{name}: nats-servers do not enforce it for sessions that come through the \
+                     callout; what must hold belongs into the account's limits or the server's configuration"
+                )
+            })
+    })
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::Config;
 use super::problem::Problem;
@@ -29,11 +30,18 @@ pub struct Loaded {
 /// The first [`Problem`].
 pub fn load(path: &Path, variables: &[(String, String)]) -> Result<Loaded, Problem> {
     let text = std::fs::read_to_string(path)
+        .map(Zeroizing::new)
         .map_err(|error| Problem::new(path.display().to_string(), format!("cannot be read: {error}")))?;
     let base = path.parent().unwrap_or(Path::new("")).to_owned();
     let mut value = yaml(&text).map_err(|error| Problem::new(path.display().to_string(), error))?;
     for (name, text) in variables {
         if let Some(key) = name.strip_prefix(PREFIX) {
+            if key.chars().any(|c| c.is_ascii_lowercase()) {
+                return Err(Problem::new(
+                    name,
+                    "is not in capitals, as overrides are; write it in capitals",
+                ));
+            }
             overlay(&mut value, name, &key.to_lowercase(), text)?;
         }
     }

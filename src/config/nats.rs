@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::problem::{Problem, Problems};
+use super::tls;
 use super::value::{Secret, scalar, texts};
 
 /// A connection to a nats-server. At most one of `creds`, `nkey_seed`, `user` and `token` is set.
@@ -72,25 +73,17 @@ impl NatsConfig {
             }
         }
         let credentials = problems.take(self.credentials(key));
-        let file = |problems: &mut Problems, name: &str, path: &Option<PathBuf>| {
-            path.as_ref()
-                .and_then(|path| problems.take(readable(&format!("{key}.tls.{name}"), &base.join(path))))
-        };
-        let ca_file = file(&mut problems, "ca_file", &self.tls.ca_file);
-        let cert = file(&mut problems, "cert_file", &self.tls.cert_file);
-        let cert_key = file(&mut problems, "key_file", &self.tls.key_file);
-        if self.tls.cert_file.is_some() != self.tls.key_file.is_some() {
-            problems.push(Problem::new(
-                format!("{key}.tls"),
-                "cert_file and key_file go together; set both or neither",
-            ));
+        let ca_file = self.tls.ca_file.as_ref().map(|path| base.join(path));
+        if let Some(path) = &ca_file {
+            problems.take(tls::authorities(&format!("{key}.tls.ca_file"), path));
         }
+        let client_certificate = problems.take(self.tls.client_certificate(key, base)).flatten();
         problems.or(credentials.map(|credentials| NatsSettings {
             servers: self.servers.clone(),
             credentials,
             require_tls: self.tls.required,
             ca_file,
-            client_certificate: cert.zip(cert_key),
+            client_certificate,
         }))
     }
 
@@ -136,11 +129,30 @@ impl NatsConfig {
     }
 }
 
+impl NatsTlsConfig {
+    /// The files of the client certificate and its key, which belong together.
+    fn client_certificate(&self, key: &str, base: &Path) -> Result<Option<(PathBuf, PathBuf)>, Problem> {
+        match (&self.cert_file, &self.key_file) {
+            (None, None) => Ok(None),
+            (Some(cert), Some(cert_key)) => {
+                let (cert, cert_key) = (base.join(cert), base.join(cert_key));
+                let names = (format!("{key}.tls.cert_file"), format!("{key}.tls.key_file"));
+                tls::identity((&names.0, &cert), (&names.1, &cert_key))?;
+                Ok(Some((cert, cert_key)))
+            }
+            _ => Err(Problem::new(
+                format!("{key}.tls"),
+                "cert_file and key_file go together; set both or neither",
+            )),
+        }
+    }
+}
+
 /// `path`, if it can be read.
 ///
 /// # Errors
 /// A [`Problem`] at `key`.
-pub fn readable(key: &str, path: &Path) -> Result<PathBuf, Problem> {
+fn readable(key: &str, path: &Path) -> Result<PathBuf, Problem> {
     match std::fs::File::open(path).and_then(|file| file.metadata()) {
         Ok(found) if found.is_file() => Ok(path.to_owned()),
         Ok(_) => Err(Problem::new(key, format!("{} is not a file", path.display()))),

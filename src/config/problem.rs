@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::redact::redact;
+
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {problem}")]
@@ -16,8 +18,8 @@ impl Problem {
     /// `problem` at `key`.
     pub fn new(key: impl Into<String>, problem: impl fmt::Display) -> Self {
         Self {
-            key: key.into(),
-            problem: problem.to_string(),
+            key: redact(&key.into()),
+            problem: redact(&problem.to_string()),
         }
     }
 }

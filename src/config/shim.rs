@@ -13,9 +13,13 @@ use natsgate_shim::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::nats::{NatsConfig, content};
+use super::nats::NatsConfig;
 use super::problem::{Problem, Problems};
+use super::tls;
 use super::value::{Secret, scalar, texts};
+
+/// More requests at once than any process handles.
+const MOST_REQUESTS: usize = 1_000_000;
 
 /// The callout shim. Exactly one of `config_mode` and `operator_mode` is set.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -28,6 +32,9 @@ pub struct ShimConfig {
     /// A connection into the system account: by it the shim knows which servers there are, and closes what it cannot
     /// answer. Without it any key may sign requests, and an outage reads as "Authorization Violation".
     pub system: Option<NatsConfig>,
+    /// The system account's name (or, in operator mode, public key). Needed without `system`, to make sure that no grant
+    /// leads into it.
+    pub system_account: Option<String>,
     /// Another connection into the system account, for closing alone, where the one above may only watch.
     pub eviction: Option<NatsConfig>,
     /// The keys for servers without an operator.
@@ -164,6 +171,11 @@ impl ShimConfig {
         });
         let accounts = self.accounts(&mut problems);
         self.check_bounds(&mut problems);
+        if self.system.is_none() && self.system_account.is_none() {
+            let what = "is missing, and so is shim.system, which would tell; without one of them nothing makes sure that no \
+                        grant leads into the system account";
+            problems.push(Problem::new("shim.system_account", what));
+        }
         if self.system.is_none() && self.eviction.is_some() {
             problems.push(Problem::new(
                 "shim.eviction",
@@ -175,6 +187,7 @@ impl ShimConfig {
             issuing,
             xkey,
             accounts,
+            system_account: self.system_account.clone(),
             max_session: self.max_session,
             bounds: Bounds {
                 max_in_flight: self.max_in_flight,
@@ -247,8 +260,8 @@ impl ShimConfig {
                 "is empty or has white space in it",
             ));
         }
-        // `$SYS` and `$G` are the server's own names for its system and its default account.
-        if name == "$SYS" {
+        // `$SYS` is what a server calls its system account where nothing else is configured.
+        if name == "$SYS" || self.system_account.as_ref() == Some(&name) {
             return Err(Problem::new(
                 format!("{key}.name"),
                 "is the system account, into which no grant may lead; remove it",
@@ -289,11 +302,11 @@ impl ShimConfig {
     }
 
     fn check_bounds(&self, problems: &mut Problems) {
-        if self.max_in_flight == 0 {
-            problems.push(Problem::new(
-                "shim.max_in_flight",
-                "is 0; nothing would ever be decided",
-            ));
+        if !(1..=MOST_REQUESTS).contains(&self.max_in_flight) {
+            problems.push(Problem::new("shim.max_in_flight", "is not between 1 and 1000000"));
+        }
+        if self.max_waiting > MOST_REQUESTS {
+            problems.push(Problem::new("shim.max_waiting", "is not between 0 and 1000000"));
         }
         if self.max_session < Duration::from_secs(1) {
             problems.push(Problem::new(
@@ -301,8 +314,8 @@ impl ShimConfig {
                 "is below 1s, the resolution of a user JWT's expiry",
             ));
         }
-        if self.answer_margin < Duration::from_millis(20) || self.answer_margin > Duration::from_secs(5) {
-            problems.push(Problem::new("shim.answer_margin", "is not between 20ms and 5s"));
+        if self.answer_margin < Duration::from_millis(20) || self.answer_margin > Duration::from_secs(1) {
+            problems.push(Problem::new("shim.answer_margin", "is not between 20ms and 1s"));
         }
     }
 
@@ -362,6 +375,12 @@ impl DecisionEndpointsConfig {
 /// Tokens travel to a decision service, so they go in the clear to this machine only.
 fn endpoint(key: &str, url: &str, tls: Option<&EndpointTls>) -> Result<Endpoint, Problem> {
     let parsed = url::Url::parse(url).map_err(|error| Problem::new(key, format!("is not a URL: {error}")))?;
+    if !parsed.username().is_empty() || parsed.password().is_some() || parsed.query().is_some() {
+        return Err(Problem::new(
+            key,
+            "holds a user, password or query, which would end up in logs; remove them",
+        ));
+    }
     let loopback = match parsed.host() {
         Some(url::Host::Ipv4(address)) => address.is_loopback(),
         Some(url::Host::Ipv6(address)) => address.is_loopback(),
@@ -392,10 +411,13 @@ fn endpoint(key: &str, url: &str, tls: Option<&EndpointTls>) -> Result<Endpoint,
 impl EndpointTlsConfig {
     fn material(&self, base: &Path) -> Result<EndpointTls, Problem> {
         let key = "shim.decision.tls";
-        let read = |name: &str, path: &Path| content(&format!("{key}.{name}"), &base.join(path));
+        let named = |name: &str| format!("{key}.{name}");
         let identity = match (&self.cert_file, &self.key_file) {
             (Some(cert), Some(cert_key)) => {
-                Some((read("cert_file", cert)?, read("key_file", cert_key)?.into()))
+                let (cert, cert_key) = (base.join(cert), base.join(cert_key));
+                let (names, keys) = (named("cert_file"), named("key_file"));
+                let (cert, cert_key) = tls::identity((&names, &cert), (&keys, &cert_key))?;
+                Some((cert, cert_key.into()))
             }
             (None, None) => None,
             _ => {
@@ -405,8 +427,9 @@ impl EndpointTlsConfig {
                 ));
             }
         };
+        let ca = tls::authorities(&named("ca_file"), &base.join(&self.ca_file))?;
         Ok(EndpointTls {
-            ca: read("ca_file", &self.ca_file)?,
+            ca,
             server_name: self.server_name.clone(),
             identity,
         })

@@ -244,7 +244,7 @@ async fn natsgate_s_users_may_do_nothing_else() {
         (
             "NATSGATE_CALLOUT_SEED",
             ["$SYS.REQ.USER.AUTH", "$SYS._INBOX.a.b"],
-            ["$SYS.REQ.USER.AUTH", ">"],
+            ["$SYS.REQ.USER.*", ">"],
         ),
         (
             "NATSGATE_WATCH_SEED",

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
@@ -19,6 +20,10 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// The issuer in the example of memberships; the tests' provider stands in for it.
 const EXAMPLE_ISSUER: &str = "https://login.example.com";
 
+/// Subjects that no policy and no permission here allows.
+const SOMEWHERE_ELSE: &str = "somewhere.else";
+const NOWHERE: &str = "nowhere.allowed";
+
 /// What a shim says once it takes requests.
 pub const SHIM_READY: &str = "the shim takes authorization requests";
 
@@ -29,6 +34,7 @@ pub type Variables = Vec<(String, String)>;
 pub struct Site {
     folder: TempDir,
     pub provider: DevProvider,
+    started: AtomicUsize,
 }
 
 impl Site {
@@ -37,7 +43,11 @@ impl Site {
         let provider = DevProvider::start(DevProviderOptions::default()).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         copy(&deploy(), folder.path());
-        let site = Self { folder, provider };
+        let site = Self {
+            folder,
+            provider,
+            started: AtomicUsize::new(0),
+        };
         let members = site.file("natsgate/members.yaml");
         let text = std::fs::read_to_string(&members).unwrap();
         assert!(text.contains(EXAMPLE_ISSUER));
@@ -71,7 +81,9 @@ impl Site {
     pub async fn start(&self, what: &str, variables: &Variables, ready: &str) -> Gateway {
         let config = format!("{what}.yaml");
         let mut command = self.natsgate(&[what, "--config", &config], variables);
-        let log = self.file(&format!("natsgate-{what}.log"));
+        // Each with a log of its own, so that nobody is ready because another was.
+        let started = self.started.fetch_add(1, Ordering::Relaxed);
+        let log = self.file(&format!("natsgate-{what}-{started}.log"));
         let mut gateway = Gateway(Process::spawn(format!("natsgate {what}"), &mut command, &log).unwrap());
         gateway.wait_for(ready).await;
         gateway
@@ -210,18 +222,19 @@ impl Server {
     /// An ordinary client with `token` alone, whose inboxes are where policy.yaml lets `subject` have them.
     pub async fn connect_as(&self, subject: &str, token: &SecretString) -> Result<Session, ConnectErrorKind> {
         let options = ConnectOptions::with_token(token.expose_secret().to_owned());
-        self.connect(options.custom_inbox_prefix(format!("_INBOX.{subject}")))
-            .await
+        let options = options.custom_inbox_prefix(format!("_INBOX.{subject}"));
+        let mut session = self.connect(options).await?;
+        // The client believes itself connected after whatever line comes first. A word on a subject proves it.
+        assert!(!session.may_publish(SOMEWHERE_ELSE).await);
+        Ok(session)
     }
 
-    /// What the log says of rights that somebody did not have.
+    /// What the log says of rights that somebody did not have, clients' trials left out.
     pub fn violations(&self) -> Vec<String> {
-        self.process
-            .logs()
-            .lines()
-            .filter(|line| line.contains("Violation"))
-            .map(str::to_owned)
-            .collect()
+        let logs = self.process.logs();
+        let lines = logs.lines().filter(|line| line.contains("Violation"));
+        let lines = lines.filter(|line| !line.contains(SOMEWHERE_ELSE) && !line.contains(NOWHERE));
+        lines.map(str::to_owned).collect()
     }
 }
 
@@ -255,14 +268,13 @@ impl Session {
     /// The server takes a connection's lines in order, so its word on one subject nobody may publish to comes after its
     /// word on whatever was tried before.
     async fn was_allowed(&mut self, what: &str) -> bool {
-        let end = "nowhere.allowed";
-        self.client.publish(end, "".into()).await.unwrap();
+        self.client.publish(NOWHERE, "".into()).await.unwrap();
         let mut allowed = true;
         loop {
             let error = within(self.errors.recv()).await.expect("the client is gone");
             let error = error.to_lowercase();
             assert!(error.contains("permissions violation"), "{error}");
-            if error.contains(end) {
+            if error.contains(NOWHERE) {
                 return allowed;
             }
             assert!(error.contains(&what.to_lowercase()), "{error}");

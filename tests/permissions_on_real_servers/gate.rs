@@ -222,6 +222,7 @@ fn settings(issuing: Issuing, account: TargetAccount) -> Arc<ShimSettings> {
             ca_file: None,
             client_certificate: None,
         },
+        system_account: None,
         system: None,
         eviction: None,
     })

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use async_nats::ConnectErrorKind;
 use natsgate_core::{Clock, SystemClock};
+use natsgate_devkit::process::Process;
 use natsgate_proto::v1;
 use natsgate_proto::v1::authorize_response::Result as Answer;
 use natsgate_proto::v1::decision_service_server::{DecisionService, DecisionServiceServer};
@@ -11,7 +12,7 @@ use secrecy::SecretString;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 
-use crate::harness::{Cluster, Gateway, Keys, Mode, PATIENCE, command, install_crypto};
+use crate::harness::{Cluster, Folder, Gateway, Keys, Mode, PATIENCE, command, install_crypto};
 
 /// A decision service in another hand: it grants what it was told to, and keeps what it was asked.
 pub struct Foreign {
@@ -126,18 +127,44 @@ async fn a_grant_without_an_end_or_with_a_broken_subject_is_refused() {
 }
 
 #[tokio::test]
+async fn limits_that_the_server_does_not_hold_are_held_by_the_shim() {
+    let limited = |change: fn(&mut v1::Limits)| {
+        let mut limits = v1::Limits::default();
+        change(&mut limits);
+        v1::Grant {
+            limits: Some(limits),
+            ..everything("APP")
+        }
+    };
+    let elsewhere = limited(|limits| limits.source_networks.push("10.0.0.0/8".into()));
+    refused(Mode::Operator, elsewhere, "source_networks").await;
+    let websocket = limited(|limits| limits.connection_types.push("WEBSOCKET".into()));
+    refused(Mode::Config, websocket, "connection_types").await;
+}
+
+#[tokio::test]
 async fn a_shim_does_not_start_with_the_system_account_among_its_targets() {
     install_crypto();
     let cluster = Cluster::start(Mode::Config, false).await;
-    let section = cluster.shim_section().replace("name: APP", "name: SYS");
-    let folder = crate::harness::Folder::new(&format!(
-        "{section}  decision: {{ endpoints: ['http://127.0.0.1:1'] }}\n"
-    ));
-    let output = tokio::task::spawn_blocking(move || command(folder.path(), &["shim"]).output().unwrap());
-    let output = tokio::time::timeout(PATIENCE, output).await.unwrap().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("SYS is the system account"), "{said}");
+    for (name, kind) in [("SYS", "system"), ("AUTH", "callout")] {
+        let section = cluster
+            .shim_section()
+            .replace("name: APP", &format!("name: {name}"));
+        let config = format!("{section}  decision: {{ endpoints: ['http://127.0.0.1:1'] }}\n");
+        let folder = Folder::new(&config);
+        let log = folder.path().join("shim.log");
+        let mut process =
+            Process::spawn("natsgate shim", &mut command(folder.path(), &["shim"]), &log).unwrap();
+        let ended = async {
+            while process.is_running() {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, ended).await.expect("it started");
+        let said = process.logs();
+        let refused = format!("{name} is the {kind} account, into which no grant may lead");
+        assert!(said.contains(&refused), "{said}");
+    }
 }
 
 #[tokio::test]

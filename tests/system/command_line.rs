@@ -20,7 +20,7 @@ fn seed(role: Role) -> String {
 fn config() -> String {
     format!(
         "shim:\n  cluster: c\n  nats: {{ servers: ['nats://127.0.0.1:4222'], nkey_seed: {} }}\n  \
-         config_mode: {{ issuer_seed: {} }}\n  accounts: [{{ name: APP }}]\n  \
+         config_mode: {{ issuer_seed: {} }}\n  system_account: SYS\n  accounts: [{{ name: APP }}]\n  \
          decision: {{ endpoints: ['http://127.0.0.1:7222'] }}\n\
          decision:\n  policy_file: policy.yaml\n  providers:\n    - {{ name: corp, issuer: 'https://login.example', audiences: [nats] }}\n",
         seed(Role::User),
@@ -137,6 +137,57 @@ fn what_is_wrong_is_said_in_one_line() {
             change("name: APP", "name: $SYS"),
             "shim",
             &["shim.accounts[0].name: ", "system account"],
+        ),
+        (
+            "nothing that tells the system account",
+            change("  system_account: SYS\n", ""),
+            "shim",
+            &["shim.system_account: ", "shim.system"],
+        ),
+        (
+            "the named system account as a target",
+            change("name: APP", "name: SYS"),
+            "shim",
+            &["shim.accounts[0].name: ", "system account"],
+        ),
+        (
+            "a seed where a name belongs",
+            change("cluster: c", &format!("cluster: c\n  {account_seed}: x")),
+            "shim",
+            &["shim", "unknown field"],
+        ),
+        (
+            "a key's content where its path belongs",
+            change(
+                "nkey_seed",
+                "tls: { ca_file: \"-----BEGIN PRIVATE KEY-----\\nc2VjcmV0\" }, nkey_seed",
+            ),
+            "shim",
+            &["shim.nats.tls.ca_file: ", "(hidden)"],
+        ),
+        (
+            "a certificate that is none",
+            change("nkey_seed", "tls: { ca_file: policy.yaml }, nkey_seed"),
+            "shim",
+            &["shim.nats.tls.ca_file: ", "no certificate"],
+        ),
+        (
+            "a password in an endpoint",
+            change("http://127.0.0.1:7222", "http://u:pw@127.0.0.1:7222"),
+            "shim",
+            &["shim.decision.endpoints[0]: ", "password"],
+        ),
+        (
+            "a margin longer than a request lives",
+            change("cluster: c", "cluster: c\n  answer_margin: 3s"),
+            "shim",
+            &["shim.answer_margin: "],
+        ),
+        (
+            "more than any process handles",
+            change("cluster: c", "cluster: c\n  max_in_flight: 4611686018427387904"),
+            "shim",
+            &["shim.max_in_flight: "],
         ),
         (
             "a bad URL",

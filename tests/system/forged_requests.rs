@@ -197,13 +197,19 @@ async fn plain_requests() {
     let stranger = KeyPair::generate(Role::Server).unwrap();
     let mut own_name = claims.body.clone();
     own_name.server_id.id = stranger.public_key().to_owned();
-    let unknown = signed(own_name.clone(), &account, &stranger, now() + 2);
+    // A new nkey each time, as servers make them: an old one has been seen.
+    let anew = || {
+        let mut request = own_name.clone();
+        request.user_nkey = KeyPair::generate(Role::User).unwrap().public_key().to_owned();
+        request
+    };
+    let unknown = signed(anew(), &account, &stranger, now() + 2);
     setup
         .is_refused("unknown server", unknown.into_bytes(), None, "does not know")
         .await;
 
     let other_account = KeyPair::generate(Role::Account).unwrap();
-    let foreign = signed(own_name.clone(), other_account.public_key(), &stranger, now() + 2);
+    let foreign = signed(anew(), other_account.public_key(), &stranger, now() + 2);
     setup
         .is_refused(
             "another callout's",
@@ -213,9 +219,17 @@ async fn plain_requests() {
         )
         .await;
 
-    let late = signed(own_name, &account, &stranger, now() - 5);
+    let late = signed(anew(), &account, &stranger, now() - 5);
     setup
-        .is_refused("expired", late.into_bytes(), None, "expired")
+        .is_refused(
+            "an old one by a stranger",
+            late.into_bytes(),
+            None,
+            "does not know",
+        )
+        .await;
+    setup
+        .is_refused("played again", text.clone().into_bytes(), None, "seen before")
         .await;
 
     let mut headers = HeaderMap::new();
@@ -241,6 +255,8 @@ async fn an_old_request_played_again_is_expired() {
     while now() <= expires_at {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    // Another shim has not seen it.
+    setup.gateway = Gateway::all(&setup.cluster, setup.provider.issuer()).await;
     setup
         .is_refused("replayed", real.payload.to_vec(), None, "expired")
         .await;

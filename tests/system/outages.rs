@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use async_nats::{Client, ConnectErrorKind};
 use futures::{StreamExt, stream};
-use natsgate_devkit::{Fault, TokenSpec};
+use natsgate_devkit::{
+    ClusterOptions, ConfigMode, ConfigModeOptions, Fault, NatsServer, NatsServerOptions, TokenSpec,
+};
 use secrecy::SecretString;
 use serde_json::json;
 use tokio::sync::Notify;
 
 use crate::harness::{
-    Cluster, Folder, Gateway, Mode, PATIENCE, SHIM_READY, alice, decision_section, free_port, provider,
+    Cluster, Folder, Gateway, Keys, Mode, PATIENCE, SHIM_READY, alice, decision_section, free_port, provider,
 };
 
 /// How the log says that a connection was given back.
@@ -240,6 +242,7 @@ async fn without_system_credentials_it_says_so_and_stays_silent() {
         .filter(|line| !line.trim_start().starts_with("system:"))
         .fold(String::new(), |text, line| text + line + "\n");
     provider.set_fault(Fault::Status(503));
+    let section = format!("{section}  system_account: SYS\n");
     let config = format!("{section}{}", decision_section(provider.issuer(), None));
     let folder = Folder::new(&config);
     let mut gateway = Gateway::start_in(folder, "all", SHIM_READY).await;
@@ -281,4 +284,72 @@ async fn a_nats_server_restarted_is_found_again() {
     tokio::time::timeout(PATIENCE, trying)
         .await
         .expect("it never got in");
+}
+
+#[tokio::test]
+async fn while_the_system_account_is_silent_clients_are_kicked_not_denied() {
+    let provider = provider().await;
+    let keys = ConfigMode::generate(ConfigModeOptions::default()).unwrap();
+    let member = |routes| {
+        Some(ClusterOptions {
+            name: "silent".into(),
+            routes,
+        })
+    };
+    let start = |routes| {
+        let (config, cluster) = (keys.server_config(), member(routes));
+        NatsServer::start(NatsServerOptions {
+            config,
+            cluster,
+            ..Default::default()
+        })
+    };
+    let nats = start(vec![]).await.unwrap();
+    let watched = start(vec![nats.cluster_url().unwrap().to_owned()]).await.unwrap();
+    let watched_url = watched.client_url().to_owned();
+    let cluster = Cluster {
+        nats,
+        keys: Keys::Config(Box::new(keys)),
+    };
+
+    // It watches through one server and kicks through the other.
+    let url = cluster.nats.client_url();
+    let section: String = cluster
+        .shim_section()
+        .lines()
+        .flat_map(|line| match line.trim_start().starts_with("system:") {
+            true => vec![
+                line.replace(url, &watched_url),
+                line.replace("system:", "eviction:"),
+            ],
+            false => vec![line.to_owned()],
+        })
+        .fold(String::new(), |text, line| text + &line + "\n");
+    let config = format!("{section}{}", decision_section(provider.issuer(), None));
+    let mut gateway = Gateway::start("all", &config, SHIM_READY).await;
+    let token = provider.issue(alice()).unwrap();
+    // The server of the first client is new to the shim, and cannot be looked up.
+    watched.suspend().unwrap();
+    is_kicked(&cluster, &token).await;
+    gateway
+        .wait_for("could not be looked up in the system account")
+        .await;
+    watched.resume().unwrap();
+    gets_in(&cluster, &token).await;
+}
+
+#[tokio::test]
+async fn sigterm_while_nats_is_away_ends_at_once() {
+    let provider = provider().await;
+    let mut cluster = Cluster::start(Mode::Config, false).await;
+    let mut gateway = Gateway::all(&cluster, provider.issuer()).await;
+    cluster.nats.stop().await.unwrap();
+    gateway.wait_for("disconnected from NATS").await;
+    gateway.process.stop().await.unwrap();
+    assert_eq!(
+        gateway.lines("the shim stopped").len(),
+        1,
+        "{}",
+        gateway.process.logs()
+    );
 }

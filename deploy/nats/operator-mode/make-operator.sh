@@ -42,9 +42,9 @@ auth_signing=$(key --account "$out/secrets/auth-signing.nk")
 nsc edit account --name AUTH --sk "$auth_signing"
 xkey=$(key --curve "$out/secrets/xkey.nk")
 
-# natsgate's user there: takes requests as a member of the queue group `natsgate`, answers each once.
+# natsgate's user there: takes requests, answers each once.
 nsc add user --account AUTH --name callout \
-  --allow-sub '$SYS.REQ.USER.AUTH natsgate' --allow-sub '_INBOX.natsgate.>' \
+  --allow-sub '$SYS.REQ.USER.AUTH' --allow-sub '_INBOX.natsgate.>' \
   --allow-pub '$SYS.REQ.USER.INFO' \
   --allow-pub-response=1 --response-ttl 10s
 
@@ -65,7 +65,7 @@ nsc add user --account SYS --name watch \
 # Kicks: closes connections that cannot be answered in time.
 nsc add user --account SYS --name evict \
   --allow-sub '_INBOX.natsgate.>' \
-  --allow-pub '$SYS.REQ.SERVER.*.KICK'
+  --allow-pub '$SYS.REQ.SERVER.*.KICK' --allow-pub '$SYS.REQ.USER.INFO'
 
 # For the day the callout is down. APP has no callout of its own, so the server lets in whoever has a user JWT of APP's own
 # making, and natsgate is not asked. (So does any other user that nsc adds to APP: add no others.)
@@ -87,6 +87,7 @@ creds APP break-glass secrets/break-glass.creds
   echo "}"
   echo "default_sentinel: $(nsc describe user --account AUTH --name sentinel --raw)"
 } > "$out/operator.conf"
+chmod 644 "$out/operator.conf" "$out/sentinel.creds"
 
 {
   echo "NATSGATE_AUTH_ACCOUNT=$(account_of AUTH)"

@@ -24,7 +24,7 @@ pub use connection::Connection;
 pub use deadline::{Deadline, DeadlinePassed};
 pub use grant::Grant;
 pub use identity::{Identity, IdentityProvider};
-pub use limits::{ConnectionType, Limits, TimeOfDay, TimeWindow, TimeWindows};
+pub use limits::{ConnectionType, Limits, NotAdmitted, TimeOfDay, TimeWindow, TimeWindows};
 pub use membership::{Membership, MembershipSource};
 pub use outcome::{Denial, DenialReason, Failure, Unavailable};
 pub use permissions::{

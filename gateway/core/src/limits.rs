@@ -1,10 +1,14 @@
 //! What bounds a session beside its subjects. `None` means no bound of that kind.
 
+mod admission;
+
 use std::fmt;
 use std::str::FromStr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+
+pub use admission::NotAdmitted;
 
 /// The limits of one session, as a user JWT carries them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

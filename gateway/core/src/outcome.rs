@@ -47,6 +47,10 @@ pub enum DenialReason {
     AccountConflict,
     /// The limits of the matching rules leave nothing: no connection type, network or time in common.
     LimitsConflict,
+    /// The client does not come from a network its session is limited to.
+    SourceNotAllowed,
+    /// The connection is of a type its session is not limited to.
+    ConnectionTypeNotAllowed,
     /// A rule could not be evaluated, so what it would have taken away is not known.
     PolicyError,
     /// The grant goes beyond the shim's own ceilings: an account it may not use.
@@ -75,6 +79,8 @@ impl DenialReason {
             Self::MissingValue => "missing_value",
             Self::AccountConflict => "account_conflict",
             Self::LimitsConflict => "limits_conflict",
+            Self::SourceNotAllowed => "source_not_allowed",
+            Self::ConnectionTypeNotAllowed => "connection_type_not_allowed",
             Self::PolicyError => "policy_error",
             Self::CeilingExceeded => "ceiling_exceeded",
         }

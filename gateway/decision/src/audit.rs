@@ -10,12 +10,17 @@ use crate::pipeline::Decision;
 /// The target of audit events.
 pub const TARGET: &str = "natsgate::audit";
 
-/// Writes down `decision` about `connection`. Everything a client chose is escaped.
+/// The longest text of others in an event, in characters.
+const LONGEST: usize = 256;
+
+/// Writes down `decision` about `connection`. Texts are recorded as strings, never as they are, so that the log quotes
+/// and escapes them: no client can write a line of its own.
 pub fn record(decision_id: &str, connection: &Connection, decision: &Decision) {
     let principal = decision.principal.as_ref();
-    let issuer = principal.map(|p| p.issuer.escape_debug().to_string());
-    let subject = principal.map(|p| p.subject.escape_debug().to_string());
-    let client_host = connection.client_host.escape_debug();
+    let issuer = principal.map(|principal| short(&principal.issuer));
+    let subject = principal.map(|principal| short(&principal.subject));
+    let (cluster, server) = (short(&connection.cluster), short(&connection.server_id));
+    let (client, client_host) = (connection.client_id, short(&connection.client_host));
     match &decision.outcome {
         Ok(grant) => info!(
             target: TARGET,
@@ -23,13 +28,13 @@ pub fn record(decision_id: &str, connection: &Connection, decision: &Decision) {
             outcome = "granted",
             issuer,
             subject,
-            account = %grant.account.escape_debug(),
+            account = short(&grant.account),
             expires_at = natsgate_core::clock::unix_seconds(grant.expires_at),
-            policy = %grant.policy_digest,
-            cluster = %connection.cluster,
-            server = %connection.server_id,
-            client = connection.client_id,
-            %client_host,
+            policy = short(&grant.policy_digest),
+            cluster,
+            server,
+            client,
+            client_host,
             "granted",
         ),
         Err(Failure::Denied(denial)) => info!(
@@ -37,27 +42,35 @@ pub fn record(decision_id: &str, connection: &Connection, decision: &Decision) {
             decision_id,
             outcome = "denied",
             reason = denial.reason.code(),
-            detail = %denial.detail,
+            detail = short(&denial.detail),
             issuer,
             subject,
-            cluster = %connection.cluster,
-            server = %connection.server_id,
-            client = connection.client_id,
-            %client_host,
+            cluster,
+            server,
+            client,
+            client_host,
             "denied",
         ),
         Err(Failure::Unavailable(unavailable)) => warn!(
             target: TARGET,
             decision_id,
             outcome = "unanswered",
-            detail = %unavailable,
+            detail = short(&unavailable.0),
             issuer,
             subject,
-            cluster = %connection.cluster,
-            server = %connection.server_id,
-            client = connection.client_id,
-            %client_host,
+            cluster,
+            server,
+            client,
+            client_host,
             "no answer",
         ),
     }
+}
+
+/// The head of `text`.
+fn short(text: &str) -> &str {
+    text.char_indices()
+        .nth(LONGEST)
+        .and_then(|(end, _)| text.get(..end))
+        .unwrap_or(text)
 }

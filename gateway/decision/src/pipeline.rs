@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use futures::future::try_join_all;
 use natsgate_core::{
-    Clock, Connection, Deadline, Failure, Grant, Identity, IdentityProvider, Membership, MembershipSource,
-    Principal,
+    Clock, Connection, Deadline, Denial, DenialReason, Failure, Grant, Identity, IdentityProvider,
+    Membership, MembershipSource, NotAdmitted, Principal,
 };
 use natsgate_policy::{Facts, Policy};
 use natsgate_proto::v1::ConnectOptions;
@@ -87,7 +87,9 @@ impl Pipeline {
             connection,
             now: self.clock.now(),
         };
-        Ok(self.policy.evaluate(&facts).outcome?)
+        let grant = self.policy.evaluate(&facts).outcome?;
+        admit(&grant, connection)?;
+        Ok(grant)
     }
 
     /// What every source says, all asked at once. One that cannot answer leaves no answer at all: what it would have
@@ -108,6 +110,22 @@ impl Pipeline {
     }
 }
 
+/// Holds against the connection what the server will not.
+fn admit(grant: &Grant, connection: &Connection) -> Result<(), Denial> {
+    let admitted = grant.limits.admit(
+        &connection.client_host,
+        &connection.client_kind,
+        &connection.client_type,
+    );
+    admitted.map_err(|refused| {
+        let reason = match refused {
+            NotAdmitted::SourceNetwork => DenialReason::SourceNotAllowed,
+            NotAdmitted::ConnectionType => DenialReason::ConnectionTypeNotAllowed,
+        };
+        Denial::new(reason, refused.to_string())
+    })
+}
+
 async fn bound<T>(
     deadline: Deadline,
     doing: &str,
@@ -125,7 +143,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use async_trait::async_trait;
-    use natsgate_core::{DenialReason, SystemClock};
+    use natsgate_core::SystemClock;
     use secrecy::SecretString;
     use serde_json::json;
 

@@ -1,10 +1,12 @@
 //! Many authorization requests at once: taken, bounded, answered or given back.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::{Client, Message, Subscriber};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
+use moka::sync::Cache;
 use natsgate_core::{Clock, Deadline};
 use natsgate_proto::v1;
 use tokio::sync::Semaphore;
@@ -15,7 +17,7 @@ use tracing::{debug, error, info, warn};
 use crate::decision_point::{Answer, DecisionPoint};
 use crate::evict::{Evictor, Kicked};
 use crate::mint;
-use crate::nats::is_connected;
+use crate::nats::{is_connected, round_trip};
 use crate::request::{self, OpenedRequest, RequestError};
 use crate::response::{Recipient, Verdict, encode_response};
 use crate::servers::{NotKnown, Servers};
@@ -28,7 +30,16 @@ pub const SUBJECT: &str = "$SYS.REQ.USER.AUTH";
 pub const QUEUE: &str = "natsgate";
 
 /// Requests beyond the bounds that are being given back at once.
-const MOST_GIVEN_BACK: usize = 256;
+const MOST_GIVEN_BACK: usize = 4096;
+
+/// How long a request is remembered, so that it is not answered twice. Longer than any auth timeout.
+const REMEMBERED_FOR: Duration = Duration::from_secs(60);
+
+/// How many are remembered at most.
+const MOST_REMEMBERED: u64 = 200_000;
+
+/// A request that expired longer ago than this was not late but old: its connection is left alone.
+const LATE_AT_MOST: Duration = Duration::from_secs(60);
 
 /// Everything needed to answer one request.
 pub struct Callout {
@@ -44,6 +55,8 @@ pub struct Callout {
     pub servers: Option<Servers>,
     /// Gives back what cannot be answered, where there is a system connection.
     pub evictor: Option<Evictor>,
+    /// The user nkeys asked about lately; a server makes a new one for every connection.
+    pub seen: Cache<String, ()>,
 }
 
 /// How a request ended; for the log.
@@ -53,83 +66,183 @@ enum Ended {
     Unanswered(String),
 }
 
+/// Where a request came from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// This shim's share of the requests.
+    Queue,
+    /// Every request, listened to while draining: most are another shim's, or came by the queue as well.
+    Shadow,
+}
+
+/// A memory for [`Callout::seen`].
+pub fn memory() -> Cache<String, ()> {
+    Cache::builder()
+        .max_capacity(MOST_REMEMBERED)
+        .time_to_live(REMEMBERED_FOR)
+        .build()
+}
+
+/// The places of a running callout.
+struct Places {
+    deciding: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+    giving_back: Arc<Semaphore>,
+    dropped: AtomicU64,
+    tasks: TaskTracker,
+}
+
 impl Callout {
     /// Takes requests from `requests` until `stop`, then answers those already taken.
     pub async fn run(self: Arc<Self>, mut requests: Subscriber, stop: CancellationToken) {
         let bounds = self.settings.bounds;
-        let deciding = Arc::new(Semaphore::new(bounds.max_in_flight));
-        let waiting = Arc::new(Semaphore::new(
-            bounds.max_in_flight.saturating_add(bounds.max_waiting),
-        ));
-        let giving_back = Arc::new(Semaphore::new(MOST_GIVEN_BACK));
-        let tasks = TaskTracker::new();
-        let mut draining = false;
+        let places = Places {
+            deciding: Arc::new(Semaphore::new(bounds.max_in_flight)),
+            waiting: Arc::new(Semaphore::new(
+                bounds.max_in_flight.saturating_add(bounds.max_waiting),
+            )),
+            giving_back: Arc::new(Semaphore::new(MOST_GIVEN_BACK)),
+            dropped: AtomicU64::new(0),
+            tasks: TaskTracker::new(),
+        };
         loop {
-            let message = tokio::select! {
-                message = requests.next() => message,
-                () = stop.cancelled(), if !draining => {
-                    draining = true;
-                    // The server stops sending; what it has sent already still comes, then the stream ends.
-                    if requests.drain().await.is_err() {
-                        break;
-                    }
-                    continue;
+            tokio::select! {
+                message = requests.next() => match message {
+                    Some(message) => self.take(message, Source::Queue, &places),
+                    None => break,
+                },
+                () = stop.cancelled() => {
+                    self.drain(requests, &places).await;
+                    break;
                 }
-            };
-            let Some(message) = message else { break };
-            let callout = Arc::clone(&self);
-            if let Ok(place) = Arc::clone(&waiting).try_acquire_owned() {
-                let deciding = Arc::clone(&deciding);
-                tasks.spawn(async move {
-                    callout.handle(message, Some(&deciding)).await;
-                    drop(place);
-                });
-            } else if let Ok(place) = Arc::clone(&giving_back).acquire_owned().await {
-                tasks.spawn(async move {
-                    callout.handle(message, None).await;
-                    drop(place);
-                });
             }
         }
-        tasks.close();
+        places.tasks.close();
         info!(
-            under_way = tasks.len(),
+            under_way = places.tasks.len(),
             "no more requests are taken; those under way are answered"
         );
-        tasks.wait().await;
+        places.tasks.wait().await;
+    }
+
+    /// Ends the subscription without losing a request that the server has sent already.
+    ///
+    /// async-nats forgets a draining subscription as soon as UNSUB is written, with what is still on its way to it. So
+    /// another subscription listens beside it meanwhile, and the server's answers tell when both have everything: it does
+    /// things in order.
+    async fn drain(self: &Arc<Self>, mut requests: Subscriber, places: &Places) {
+        if !is_connected(&self.client) {
+            // Nothing is on its way, and nothing can be answered.
+            return;
+        }
+        let shadow = self.client.subscribe(SUBJECT).await;
+        round_trip(&self.client).await;
+        if requests.drain().await.is_ok() {
+            round_trip(&self.client).await;
+        }
+        while let Some(Some(message)) = requests.next().now_or_never() {
+            self.take(message, Source::Queue, places);
+        }
+        let Ok(mut shadow) = shadow else { return };
+        while let Some(Some(message)) = shadow.next().now_or_never() {
+            self.take(message, Source::Shadow, places);
+        }
+    }
+
+    /// Takes on one request, as far as there are places.
+    fn take(self: &Arc<Self>, message: Message, source: Source, places: &Places) {
+        let callout = Arc::clone(self);
+        if let Ok(place) = Arc::clone(&places.waiting).try_acquire_owned() {
+            let deciding = Arc::clone(&places.deciding);
+            places.tasks.spawn(async move {
+                callout.handle(message, source, Some(&deciding)).await;
+                drop(place);
+            });
+        } else if let Ok(place) = Arc::clone(&places.giving_back).try_acquire_owned() {
+            places.tasks.spawn(async move {
+                callout.handle(message, source, None).await;
+                drop(place);
+            });
+        } else {
+            // A line for each would be one more flood.
+            let dropped = places.dropped.fetch_add(1, Ordering::Relaxed) + 1;
+            if dropped.is_power_of_two() {
+                error!(
+                    dropped,
+                    "overloaded: requests are dropped, more than could even be kicked"
+                );
+            }
+        }
     }
 
     /// One request, from its bytes to its end. Without `deciding` there is no place for it: it is given back.
-    async fn handle(&self, message: Message, deciding: Option<&Semaphore>) {
-        let opened = match self.open(&message).await {
+    async fn handle(&self, message: Message, source: Source, deciding: Option<&Semaphore>) {
+        let opened = match self.open(&message) {
             Ok(opened) => opened,
+            // Most of what the shadow hears came by the queue as well.
+            Err(RequestError::Replayed) if source == Source::Shadow => return,
             // Whoever sent it learns nothing, not even that it was read.
-            Err((refused, server)) => {
-                warn!(error = %refused, server, "an authorization request was refused");
+            Err(refused) => {
+                warn!(error = %refused, "an authorization request was refused");
                 return;
             }
         };
-        let deadline = Deadline::after(
-            opened
-                .time_left
-                .saturating_sub(self.settings.bounds.answer_margin),
-        );
+        match self.check_server(&opened).await {
+            Ok(()) => {}
+            Err(NotKnown::Unknown) => {
+                let server = &opened.body.server_id.id;
+                warn!(error = %RequestError::UnknownServer, server, "an authorization request was refused");
+                return;
+            }
+            Err(NotKnown::Unanswered(why)) => {
+                let why = format!("the server could not be looked up in the system account: {why}");
+                return self.give_back(&opened, source, &why).await;
+            }
+        }
+        if let Some(late_by) = opened.late_by {
+            let server = &opened.body.server_id.id;
+            let refused = RequestError::Expired(late_by);
+            warn!(error = %refused, server, "an authorization request was refused");
+            if late_by <= LATE_AT_MOST {
+                self.give_back(&opened, source, "it expired before it was read")
+                    .await;
+            }
+            return;
+        }
+        let deadline = self.deadline(&opened);
         let ended = match deciding {
             Some(places) => match deadline.bound(places.acquire()).await {
                 Ok(Ok(_place)) => self.decide(&message, &opened, deadline).await,
-                _ => {
-                    Ended::Unanswered("overloaded: its turn did not come in time (shim.max_in_flight)".into())
-                }
+                _ => Ended::Unanswered(self.late(&opened)),
             },
             None => Ended::Unanswered("overloaded: too many requests are waiting (shim.max_waiting)".into()),
         };
         if let Ended::Unanswered(why) = ended {
-            self.give_back(&opened, &why).await;
+            self.give_back(&opened, source, &why).await;
         }
     }
 
-    /// Opens and verifies. An error comes with the server's name, as far as it can be believed.
-    async fn open(&self, message: &Message) -> Result<OpenedRequest, (RequestError, String)> {
+    fn deadline(&self, opened: &OpenedRequest) -> Deadline {
+        Deadline::after(
+            opened
+                .time_left
+                .saturating_sub(self.settings.bounds.answer_margin),
+        )
+    }
+
+    /// Why a request's turn did not come.
+    fn late(&self, opened: &OpenedRequest) -> String {
+        if opened.time_left <= self.settings.bounds.answer_margin {
+            "the request left no time: the server's auth timeout is too short for shim.answer_margin, or the clocks of \
+             server and shim differ"
+                .into()
+        } else {
+            "overloaded: its turn did not come in time (shim.max_in_flight)".into()
+        }
+    }
+
+    /// Opens and verifies, as far as the request itself tells.
+    fn open(&self, message: &Message) -> Result<OpenedRequest, RequestError> {
         let header = message
             .headers
             .as_ref()
@@ -139,23 +252,28 @@ impl Callout {
             Issuing::Operator { callout_account, .. } => callout_account,
         };
         let header = header.map(async_nats::HeaderValue::as_str);
-        let opened = request::open(
-            &message.payload,
-            header,
-            self.settings.xkey.as_ref(),
-            recipient,
-            self.clock.now(),
-        )
-        .map_err(|refused| (refused, String::new()))?;
-        if let Some(servers) = &self.servers {
-            let id = &opened.body.server_id.id;
-            let checked = servers.check(id, Deadline::after(opened.time_left)).await;
-            checked.map_err(|error| match error {
-                NotKnown::Unknown => (RequestError::UnknownServer, id.clone()),
-                NotKnown::Unanswered(why) => (RequestError::ServerLookup(why), id.clone()),
-            })?;
+        let xkey = self.settings.xkey.as_ref();
+        let opened = request::open(&message.payload, header, xkey, recipient, self.clock.now())?;
+        if message.reply.is_none() {
+            return Err(RequestError::NoReply);
+        }
+        let user_nkey = opened.body.user_nkey.clone();
+        if !self.seen.entry(user_nkey).or_insert(()).is_fresh() {
+            return Err(RequestError::Replayed);
         }
         Ok(opened)
+    }
+
+    /// Whether the server that signed is one of the deployment's.
+    async fn check_server(&self, opened: &OpenedRequest) -> Result<(), NotKnown> {
+        let Some(servers) = &self.servers else {
+            return Ok(());
+        };
+        // One that is late already is still looked up: it may be owed a kick.
+        let deadline = self
+            .deadline(opened)
+            .max(Deadline::after(self.settings.bounds.answer_margin));
+        servers.check(&opened.body.server_id.id, deadline).await
     }
 
     /// Asks, and answers what was decided.
@@ -168,22 +286,9 @@ impl Callout {
             Ok(answer) => answer,
             Err(unanswered) => return Ended::Unanswered(unanswered.to_string()),
         };
-        let verdict = self.verdict(opened, &answer);
-        let recipient = Recipient {
-            server_id: &opened.body.server_id.id,
-            user_nkey: &opened.body.user_nkey,
-            xkey: opened.xkey.as_deref(),
-        };
-        let now = self.clock.unix_seconds();
-        let payload = match encode_response(
-            verdict,
-            &recipient,
-            &self.settings.issuing,
-            self.settings.xkey.as_ref(),
-            now,
-        ) {
+        let payload = match self.response(opened, &answer) {
             Ok(payload) => payload,
-            Err(error) => return Ended::Unanswered(error.to_string()),
+            Err(why) => return Ended::Unanswered(why),
         };
         if !is_connected(&self.client) {
             return Ended::Unanswered("the connection to the callout account is down".into());
@@ -195,38 +300,69 @@ impl Callout {
         }
     }
 
+    /// What the server is sent. A user JWT larger than it takes is a denial: trying again would not make it smaller.
+    fn response(&self, opened: &OpenedRequest, answer: &Answer) -> Result<Vec<u8>, String> {
+        let encode = |verdict| {
+            let recipient = Recipient {
+                server_id: &opened.body.server_id.id,
+                user_nkey: &opened.body.user_nkey,
+                xkey: opened.xkey.as_deref(),
+            };
+            let xkey = self.settings.xkey.as_ref();
+            encode_response(
+                verdict,
+                &recipient,
+                &self.settings.issuing,
+                xkey,
+                self.clock.unix_seconds(),
+            )
+            .map_err(|error| error.to_string())
+        };
+        let payload = encode(self.verdict(opened, answer))?;
+        let most = self.client.max_payload();
+        if payload.len() <= most {
+            return Ok(payload);
+        }
+        let id = &answer.decision_id;
+        error!(
+            decision_id = id,
+            bytes = payload.len(),
+            most,
+            "a grant was refused: its user JWT is larger than the server takes"
+        );
+        encode(denied(id))
+    }
+
     /// The user JWT for a grant within the ceilings; a denial for everything else.
     fn verdict(&self, opened: &OpenedRequest, answer: &Answer) -> Verdict {
-        let id = answer.decision_id.escape_debug();
+        let decision_id = answer.decision_id.as_str();
         let server = &opened.body.server_id.id;
         let client = opened.body.client_info.id;
-        let denied = || Verdict::Denied(format!("not authorized (decision {id})"));
         match &answer.outcome {
-            Ok(grant) => match self.mint(grant, opened) {
+            Ok(grant) => match mint::for_request(grant, &opened.body, &self.settings, self.clock.now()) {
                 Ok(jwt) => {
-                    debug!(decision_id = %id, server, client, "granted");
+                    debug!(decision_id, server, client, "granted");
                     Verdict::Granted(jwt)
                 }
                 Err(error) => {
-                    warn!(decision_id = %id, server, client, %error, "a grant was refused by this shim's ceilings");
-                    denied()
+                    warn!(decision_id, server, client, %error, "a grant was refused by this shim's ceilings");
+                    denied(decision_id)
                 }
             },
             Err(v1::Denial { reason, .. }) => {
-                debug!(decision_id = %id, server, client, reason = %reason.escape_debug(), "denied");
-                denied()
+                debug!(decision_id, server, client, reason = reason.as_str(), "denied");
+                denied(decision_id)
             }
         }
     }
 
-    fn mint(&self, grant: &v1::Grant, opened: &OpenedRequest) -> Result<String, mint::MintError> {
-        let settings = &self.settings;
-        mint::user_jwt(grant, &opened.body.user_nkey, settings, self.clock.now())
-    }
-
     /// Closes the connection without an error, so that the client comes back, where silence would make the server say
     /// "Authorization Violation".
-    async fn give_back(&self, opened: &OpenedRequest, why: &str) {
+    async fn give_back(&self, opened: &OpenedRequest, source: Source, why: &str) {
+        if source == Source::Shadow {
+            // Another shim may well have let it in.
+            return;
+        }
         let server = &opened.body.server_id.id;
         let client = opened.body.client_info.id;
         let Some(evictor) = &self.evictor else {
@@ -238,7 +374,11 @@ impl Callout {
         };
         if opened.body.client_info.kind != "Client" {
             // The server does not find other kinds while they are inside their callout.
-            warn!(server, client, kind = %opened.body.client_info.kind.escape_debug(), why, "a request stays unanswered");
+            let kind = opened.body.client_info.kind.as_str();
+            warn!(
+                server,
+                client, kind, why, "a request stays unanswered: only clients can be kicked in their callout"
+            );
             return;
         }
         // The expiry is in whole seconds, rounded down: the server itself waits up to a second longer.
@@ -253,8 +393,16 @@ impl Callout {
                 client, why, "a request could not be answered: its connection is gone"
             ),
             Kicked::Failed(cause) => {
-                error!(server, client, why, %cause, "a request could not be answered, nor its connection kicked");
+                error!(
+                    server,
+                    client, why, cause, "a request could not be answered, nor its connection kicked"
+                );
             }
         }
     }
+}
+
+/// A denial as the server's log shows it: which decision, not why.
+fn denied(decision_id: &str) -> Verdict {
+    Verdict::Denied(format!("not authorized (decision {decision_id})"))
 }

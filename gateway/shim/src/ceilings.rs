@@ -31,7 +31,7 @@ pub fn account<'a>(grant: &v1::Grant, accounts: &'a [TargetAccount]) -> Result<&
     accounts
         .iter()
         .find(|account| account.name == grant.account)
-        .ok_or_else(|| Exceeded::Account(grant.account.clone()))
+        .ok_or_else(|| Exceeded::Account(grant.account.chars().take(64).collect()))
 }
 
 /// When the session ends, in seconds since the Unix epoch: as the grant says, and `longest` from `now` at the latest.

@@ -13,6 +13,9 @@ pub use endpoint::{Endpoint, EndpointError, EndpointTls};
 pub use local::Local;
 pub use remote::{Remote, RemoteSettings};
 
+/// The longest decision id kept, in characters.
+const LONGEST_ID: usize = 64;
+
 /// An answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -44,7 +47,15 @@ fn read(response: AuthorizeResponse) -> Option<Answer> {
         Answered::Denial(denial) => Err(denial),
     };
     Some(Answer {
-        decision_id: response.decision_id,
+        decision_id: plain(&response.decision_id),
         outcome,
     })
+}
+
+/// A decision id as it may stand in a log and in an answer: somebody else chose it.
+fn plain(id: &str) -> String {
+    id.chars()
+        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+        .take(LONGEST_ID)
+        .collect()
 }

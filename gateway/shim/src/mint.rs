@@ -2,8 +2,10 @@
 
 use std::time::SystemTime;
 
-use natsgate_claims::{ClaimsToSign, EncodeError, KeyPair, UserBody, UserPermissionLimits, encode};
-use natsgate_core::Principal;
+use natsgate_claims::{
+    AuthorizationRequest, ClaimsToSign, EncodeError, KeyPair, UserBody, UserPermissionLimits, encode,
+};
+use natsgate_core::{NotAdmitted, Principal};
 use natsgate_proto::v1;
 
 use crate::ceilings::{self, Exceeded};
@@ -23,8 +25,11 @@ pub enum MintError {
     #[error(transparent)]
     Unreadable(#[from] BadField),
     /// It is for nobody.
-    #[error("the grant names no principal")]
+    #[error("the grant names no principal, or one without issuer or subject")]
     NoPrincipal,
+    /// Its limits keep the connection out.
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
     /// The account has no key to sign with.
     #[error("the account {0} has no signing key (shim.accounts)")]
     NoSigner(String),
@@ -33,10 +38,26 @@ pub enum MintError {
     Sign(#[from] EncodeError),
 }
 
-/// The user JWT that gives `grant` to the connection whose server made `user_nkey` for it.
+/// The user JWT that gives `grant` to the connection that `request` is about, if its limits let that connection in.
 ///
 /// # Errors
 /// [`MintError`]; the client is then denied.
+pub fn for_request(
+    grant: &v1::Grant,
+    request: &AuthorizationRequest,
+    settings: &ShimSettings,
+    now: SystemTime,
+) -> Result<String, MintError> {
+    let client = &request.client_info;
+    grant::limits(grant)?.admit(&client.host, &client.kind, &client.client_type)?;
+    user_jwt(grant, &request.user_nkey, settings, now)
+}
+
+/// The user JWT that gives `grant` to `user_nkey`. A nats-server that gets it from a callout does not hold all of its
+/// limits: [`for_request`] does.
+///
+/// # Errors
+/// [`MintError`].
 pub fn user_jwt(
     grant: &v1::Grant,
     user_nkey: &str,
@@ -47,6 +68,9 @@ pub fn user_jwt(
     let expiry = ceilings::expiry(grant, settings.max_session, now)?;
     let rights = UserPermissionLimits::granting(&grant::permissions(grant)?, &grant::limits(grant)?);
     let principal = grant.principal.as_ref().ok_or(MintError::NoPrincipal)?;
+    if principal.issuer.is_empty() || principal.subject.is_empty() {
+        return Err(MintError::NoPrincipal);
+    }
 
     let (signer, audience, issuer_account) = signing(&settings.issuing, account)?;
     let mut body = UserBody::with(rights);
@@ -99,7 +123,7 @@ fn name(principal: &Principal) -> String {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use natsgate_claims::{Claims, Role, UserRights, decode};
+    use natsgate_claims::{Claims, ClientInfo, ConnectOptions, Role, ServerId, UserRights, decode};
 
     use super::*;
     use crate::nats::{NatsCredentials, NatsSettings};
@@ -134,6 +158,7 @@ mod tests {
                 ca_file: None,
                 client_certificate: None,
             },
+            system_account: None,
             system: None,
             eviction: None,
         }
@@ -171,7 +196,20 @@ mod tests {
 
     fn mint(grant: &v1::Grant, settings: &ShimSettings) -> Result<Claims<UserBody>, MintError> {
         let user = KeyPair::generate(Role::User).unwrap();
-        let jwt = user_jwt(grant, user.public_key(), settings, now())?;
+        let request = AuthorizationRequest {
+            server_id: ServerId::default(),
+            user_nkey: user.public_key().to_owned(),
+            client_info: ClientInfo {
+                host: "192.0.2.7".into(),
+                kind: "Client".into(),
+                client_type: "nats".into(),
+                ..ClientInfo::default()
+            },
+            connect_opts: ConnectOptions::default(),
+            client_tls: None,
+            request_nonce: None,
+        };
+        let jwt = for_request(grant, &request, settings, now())?;
         let claims: Claims<UserBody> = decode(&jwt, NOW).unwrap();
         assert_eq!(claims.subject, user.public_key());
         Ok(claims)
@@ -269,6 +307,37 @@ mod tests {
             mint(&nobody, &config_mode()),
             Err(MintError::NoPrincipal)
         ));
+        nobody.principal = Some(v1::Principal {
+            issuer: "https://login.example".into(),
+            subject: String::new(),
+        });
+        assert!(matches!(
+            mint(&nobody, &config_mode()),
+            Err(MintError::NoPrincipal)
+        ));
+    }
+
+    #[test]
+    fn limits_that_the_server_does_not_hold_are_held_here() {
+        let limited = |change: fn(&mut v1::Limits)| {
+            let mut limits = v1::Limits::default();
+            change(&mut limits);
+            v1::Grant {
+                limits: Some(limits),
+                ..grant()
+            }
+        };
+        for (change, admitted) in [
+            (
+                (|l| l.source_networks.push("192.0.2.0/24".into())) as fn(&mut v1::Limits),
+                true,
+            ),
+            (|l| l.source_networks.push("10.0.0.0/8".into()), false),
+            (|l| l.connection_types.push("STANDARD".into()), true),
+            (|l| l.connection_types.push("WEBSOCKET".into()), false),
+        ] {
+            assert_eq!(mint(&limited(change), &config_mode()).is_ok(), admitted);
+        }
     }
 
     #[test]

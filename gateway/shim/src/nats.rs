@@ -6,10 +6,20 @@ use std::time::Duration;
 use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, Event};
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 use tracing::{error, info, warn};
 
 /// The longest wait between two attempts to reconnect.
 const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(2);
+
+/// Where a server says who one is.
+const USER_INFO: &str = "$SYS.REQ.USER.INFO";
+
+/// How long it may take to.
+const ROUND_TRIP_TIME: Duration = Duration::from_secs(1);
+
+/// How often a silent connection is tested: a server that vanished or froze is noticed after two of these.
+const PING_EVERY: Duration = Duration::from_secs(5);
 
 /// How to connect.
 #[derive(Clone)]
@@ -82,6 +92,7 @@ pub async fn connect(settings: &NatsSettings, role: &'static str) -> Result<Clie
         .custom_inbox_prefix("_INBOX.natsgate")
         .retry_on_initial_connect()
         .max_reconnects(None)
+        .ping_interval(PING_EVERY)
         .reconnect_delay_callback(reconnect_delay)
         .require_tls(settings.require_tls)
         .event_callback(move |event| log(role, event));
@@ -101,6 +112,40 @@ pub async fn connect(settings: &NatsSettings, role: &'static str) -> Result<Clie
 /// answer is of no use.)
 pub fn is_connected(client: &Client) -> bool {
     client.connection_state() == State::Connected
+}
+
+/// The account `client` is in, asked of the server: its public key in operator mode, its name otherwise.
+///
+/// # Errors
+/// Why the server did not say.
+pub async fn account_of(client: &Client) -> Result<String, String> {
+    let asked = client.request(USER_INFO, "".into());
+    let message = tokio::time::timeout(ROUND_TRIP_TIME, asked)
+        .await
+        .map_err(|_| "no answer in time".to_owned())?
+        .map_err(|error| error.to_string())?;
+    let info: UserInfo = serde_json::from_slice(&message.payload).map_err(|error| error.to_string())?;
+    info.data
+        .map(|data| data.account)
+        .ok_or_else(|| "the answer names no account".to_owned())
+}
+
+/// Waits until the server has done everything sent to it so far: it does things in order, so its answer to a question
+/// says as much. (async-nats' `flush` waits for the socket, not for the server.)
+pub async fn round_trip(client: &Client) {
+    if let Err(cause) = account_of(client).await {
+        warn!(cause, "the server did not answer {USER_INFO}; going on without");
+    }
+}
+
+#[derive(Deserialize)]
+struct UserInfo {
+    data: Option<UserInfoData>,
+}
+
+#[derive(Deserialize)]
+struct UserInfoData {
+    account: String,
 }
 
 fn authenticate(options: ConnectOptions, credentials: &NatsCredentials) -> std::io::Result<ConnectOptions> {

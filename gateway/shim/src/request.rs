@@ -1,6 +1,6 @@
 //! An authorization request: opened, verified, and turned into what the decision service is asked.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use natsgate_claims::{AuthorizationRequest, Claims, DecodeError, XKeyError, XKeyPair, decode};
 use natsgate_proto::v1;
@@ -41,15 +41,18 @@ pub enum RequestError {
     /// It has no expiry, so no deadline.
     #[error("the request has no expiry")]
     NoExpiry,
+    /// Nobody would hear the answer.
+    #[error("the request has no reply subject")]
+    NoReply,
     /// Its expiry has passed.
-    #[error("the request expired {} ms ago: this shim is overloaded, or the clocks of server and shim differ", .0.as_millis())]
+    #[error("the request expired {} ms ago: it was played again, this shim is overloaded, or the clocks of server and shim differ", .0.as_millis())]
     Expired(Duration),
-    /// It is already known who did not sign it: nobody the system account knows.
+    /// It came before.
+    #[error("the request was seen before: it was played again")]
+    Replayed,
+    /// It is signed by nobody the system account knows.
     #[error("the request is signed by a server the system account does not know")]
     UnknownServer,
-    /// It could not be found out whether the system account knows the server.
-    #[error("the server could not be looked up in the system account: {0}")]
-    ServerLookup(String),
 }
 
 /// A verified request.
@@ -58,11 +61,14 @@ pub struct OpenedRequest {
     pub body: AuthorizationRequest,
     /// Time left until it expires, when it was opened.
     pub time_left: Duration,
+    /// How long ago it expired, if it has. It is verified all the same.
+    pub late_by: Option<Duration>,
     /// The server's public xkey, if it wants the response sealed.
     pub xkey: Option<String>,
 }
 
-/// Opens and verifies what a server sent.
+/// Opens and verifies what a server sent. Its expiry is told, not judged: whoever is late is still owed the truth that
+/// this is no denial.
 ///
 /// `recipient` is who requests are addressed to: the callout account in operator mode, the issuer in config mode.
 ///
@@ -82,11 +88,8 @@ pub fn open(
         (None, None) => Zeroizing::new(payload.to_vec()),
     };
     let token = std::str::from_utf8(&opened).map_err(|_| RequestError::NotText)?;
-    let seconds = natsgate_core::clock::unix_seconds(now);
-    let claims: Claims<AuthorizationRequest> = decode(token, seconds).map_err(|error| match error {
-        DecodeError::Expired { expired_at, .. } => RequestError::Expired(since(now, expired_at)),
-        other => RequestError::Decode(other),
-    })?;
+    // At time zero nothing has expired: that is looked at below, to the millisecond.
+    let claims: Claims<AuthorizationRequest> = decode(token, 0).map_err(RequestError::Decode)?;
 
     // That it is signed by the server it names, for callouts, and about a user, is part of decoding it.
     if claims.subject != recipient {
@@ -96,23 +99,29 @@ pub fn open(
         return Err(RequestError::ForeignXkey);
     }
     let expires_at = claims.expires_at.ok_or(RequestError::NoExpiry)?;
-    let expiry = natsgate_core::clock::from_unix_seconds(expires_at).ok_or(RequestError::NoExpiry)?;
-    let time_left = expiry
-        .duration_since(now)
-        .map_err(|error| RequestError::Expired(error.duration()))?;
-    if time_left.is_zero() {
-        return Err(RequestError::Expired(Duration::ZERO));
-    }
+    let (time_left, late_by) = time_left(expires_at, claims.issued_at, now)?;
     Ok(OpenedRequest {
         xkey: xkey_header.map(str::to_owned),
         time_left,
+        late_by,
         body: claims.body,
     })
 }
 
-fn since(now: SystemTime, seconds: i64) -> Duration {
-    let then = natsgate_core::clock::from_unix_seconds(seconds).unwrap_or(UNIX_EPOCH);
-    now.duration_since(then).unwrap_or_default()
+/// The time until `expires_at`, or how long ago that was. Never more than the server gave the request when it issued it:
+/// a clock that is behind the server's does not make it wait longer.
+fn time_left(
+    expires_at: i64,
+    issued_at: i64,
+    now: SystemTime,
+) -> Result<(Duration, Option<Duration>), RequestError> {
+    let expiry = natsgate_core::clock::from_unix_seconds(expires_at).ok_or(RequestError::NoExpiry)?;
+    let given = u64::try_from(expires_at.saturating_sub(issued_at)).unwrap_or(0);
+    match expiry.duration_since(now) {
+        Ok(left) if !left.is_zero() => Ok((left.min(Duration::from_secs(given)), None)),
+        Ok(_) => Ok((Duration::ZERO, Some(Duration::ZERO))),
+        Err(late) => Ok((Duration::ZERO, Some(late.duration()))),
+    }
 }
 
 /// What the decision service is asked about `request`: everything the server said.
@@ -173,4 +182,44 @@ fn exposed(secret: Option<&SecretString>) -> String {
     secret
         .map(|secret| secret.expose_secret().to_owned())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    const GIVEN: i64 = 2;
+    const EXPIRY: i64 = 1_700_000_002;
+
+    fn left(now_millis: u64) -> (Duration, Option<Duration>) {
+        time_left(
+            EXPIRY,
+            EXPIRY - GIVEN,
+            UNIX_EPOCH + Duration::from_millis(now_millis),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn the_time_left_is_the_requests_own() {
+        assert_eq!(left(1_700_000_000_500), (Duration::from_millis(1500), None));
+        assert_eq!(left(1_700_000_002_000), (Duration::ZERO, Some(Duration::ZERO)));
+        assert_eq!(
+            left(1_700_000_004_500),
+            (Duration::ZERO, Some(Duration::from_millis(2500)))
+        );
+    }
+
+    #[test]
+    fn a_clock_behind_the_servers_gives_no_more_than_the_server_did() {
+        assert_eq!(left(1_699_999_990_000), (Duration::from_secs(2), None));
+    }
+
+    #[test]
+    fn a_request_that_expires_before_it_was_issued_has_no_time() {
+        assert_eq!(time_left(5, 6, UNIX_EPOCH).unwrap().0, Duration::ZERO);
+        assert!(time_left(-1, -3, UNIX_EPOCH).is_err());
+    }
 }

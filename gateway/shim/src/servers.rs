@@ -21,8 +21,15 @@ const KNOWN_FOR: Duration = Duration::from_secs(300);
 /// More servers than any deployment has; forged ids never get in here.
 const MOST_SERVERS: u64 = 100_000;
 
-/// How long a server may take to say its own id.
-const LOOKUP_TIME: Duration = Duration::from_millis(750);
+/// How long a server may take to say its own id, before it is asked again.
+const LOOKUP_TIME: Duration = Duration::from_millis(500);
+
+/// Pause before a server is asked again.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often nobody has to be there before a server is unknown: that a new one answers takes a moment to be known
+/// throughout a cluster.
+const ABSENCES: u32 = 5;
 
 /// The servers of the deployment.
 #[derive(Clone)]
@@ -94,6 +101,28 @@ impl Servers {
         if self.known.get(id).await.is_some() {
             return Ok(());
         }
+        let mut absences = 0;
+        loop {
+            let failure = match self.ask(id, deadline).await {
+                Ok(()) => return Ok(()),
+                Err(NotKnown::Unknown) => {
+                    absences += 1;
+                    if absences == ABSENCES {
+                        return Err(NotKnown::Unknown);
+                    }
+                    NotKnown::Unknown
+                }
+                Err(failure) => failure,
+            };
+            if deadline.remaining() <= RETRY_PAUSE {
+                return Err(failure);
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    /// Asks the server once.
+    async fn ask(&self, id: &str, deadline: Deadline) -> Result<(), NotKnown> {
         if !is_connected(&self.system) {
             return Err(NotKnown::Unanswered("the system connection is down".into()));
         }
@@ -106,7 +135,7 @@ impl Servers {
                 return Err(NotKnown::Unknown);
             }
             Ok(Err(error)) => return Err(NotKnown::Unanswered(error.to_string())),
-            Err(passed) => return Err(NotKnown::Unanswered(passed.to_string())),
+            Err(_) => return Err(NotKnown::Unanswered("no answer in time".into())),
         };
         match serde_json::from_slice::<ServerIdentity>(&answer.payload) {
             Ok(identity) if identity.id == id => {

@@ -17,6 +17,8 @@ pub struct ShimSettings {
     pub xkey: Option<XKeyPair>,
     /// The accounts a grant may lead into, and no others.
     pub accounts: Vec<TargetAccount>,
+    /// The system account, by name or public key, where no connection into it says so.
+    pub system_account: Option<String>,
     /// The longest a session may live, whatever the grant says.
     pub max_session: Duration,
     /// How much is taken on at once, and how early it is given up.

@@ -5,19 +5,18 @@ use std::time::Duration;
 
 use async_nats::Client;
 use natsgate_core::Clock;
-use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
-use crate::callout::{Callout, QUEUE, SUBJECT};
+use crate::callout::{Callout, QUEUE, SUBJECT, memory};
 use crate::decision_point::DecisionPoint;
 use crate::evict::Evictor;
 use crate::nats::{self, ConnectError};
 use crate::servers::Servers;
 use crate::settings::{Issuing, ShimSettings};
 
-/// How long the server may take to say which account a connection is in.
-const ACCOUNT_LOOKUP_TIME: Duration = Duration::from_secs(5);
+/// How often a server is asked which account a connection is in, before that is given up.
+const ACCOUNT_LOOKUPS: u32 = 5;
 
 /// How long closing a connection may take.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
@@ -38,6 +37,17 @@ pub enum ShimError {
         name: String,
         /// `system` or `callout`.
         kind: &'static str,
+    },
+    /// Which account a connection is in could not be learned, so neither that no grant leads into it.
+    #[error(
+        "which account the {kind} connection is in could not be learned: {cause}; allow its user to publish on \
+         $SYS.REQ.USER.INFO and to subscribe to _INBOX.natsgate.>"
+    )]
+    UnknownAccount {
+        /// `system`, `eviction` or `callout`.
+        kind: &'static str,
+        /// What went wrong.
+        cause: String,
     },
 }
 
@@ -81,7 +91,7 @@ impl Shim {
             None => system.clone(),
         };
         tokio::select! {
-            refused = self.check_accounts(&client, system.as_ref()) => refused?,
+            refused = self.check_accounts(&client, system.as_ref(), eviction.as_ref()) => refused?,
             () = stop.cancelled() => return Ok(()),
         }
 
@@ -100,16 +110,20 @@ impl Shim {
             client: client.clone(),
             servers,
             evictor: eviction.clone().map(Evictor::new),
+            seen: memory(),
         });
-        // The server does things in order: once it answers anything, it has the subscription. (A flush does not wait
-        // for the server.)
-        let _ = account_of(&client).await;
-        info!(
-            cluster = callout.settings.cluster,
-            "the shim takes authorization requests"
-        );
-        ready.cancel();
+        let cluster = callout.settings.cluster.clone();
+        let telling = tokio::spawn({
+            let client = client.clone();
+            async move {
+                // Once the server answers anything, it has the subscription.
+                nats::round_trip(&client).await;
+                info!(cluster, "the shim takes authorization requests");
+                ready.cancel();
+            }
+        });
         callout.run(requests, stop).await;
+        telling.abort();
 
         if let Some(following) = following {
             following.abort();
@@ -121,22 +135,30 @@ impl Shim {
         Ok(())
     }
 
-    /// Refuses target accounts that turn out to be the system or the callout account.
-    async fn check_accounts(&self, callout: &Client, system: Option<&Client>) -> Result<(), ShimError> {
+    /// Refuses target accounts that are the system or the callout account, by the configuration or by what the server
+    /// says.
+    async fn check_accounts(
+        &self,
+        callout: &Client,
+        system: Option<&Client>,
+        eviction: Option<&Client>,
+    ) -> Result<(), ShimError> {
         if let Issuing::Operator { callout_account, .. } = &self.settings.issuing {
             self.forbid(callout_account, "callout")?;
         }
-        for (connection, kind) in [(Some(callout), "callout"), (system, "system")] {
+        if let Some(system_account) = &self.settings.system_account {
+            self.forbid(system_account, "system")?;
+        }
+        for (connection, kind) in [
+            (Some(callout), "callout"),
+            (system, "system"),
+            (eviction, "eviction"),
+        ] {
             let Some(connection) = connection else { continue };
-            match account_of(connection).await {
-                Ok(account) => self.forbid(&account, kind)?,
-                Err(cause) => warn!(
-                    connection = kind,
-                    %cause,
-                    "which account this connection is in could not be learned ($SYS.REQ.USER.INFO); that no grant \
-                     leads into it rests on shim.accounts alone"
-                ),
-            }
+            let account = learn_account(connection)
+                .await
+                .map_err(|cause| ShimError::UnknownAccount { kind, cause })?;
+            self.forbid(&account, if kind == "callout" { kind } else { "system" })?;
         }
         Ok(())
     }
@@ -150,43 +172,29 @@ impl Shim {
                     .is_some_and(|signer| signer.account == account)
         });
         match forbidden {
-            Some(target) => {
-                let refused = ShimError::ForbiddenAccount {
-                    name: target.name.clone(),
-                    kind,
-                };
-                error!(error = %refused, "the shim does not start");
-                Err(refused)
-            }
+            Some(target) => Err(ShimError::ForbiddenAccount {
+                name: target.name.clone(),
+                kind,
+            }),
             None => Ok(()),
         }
     }
 }
 
-#[derive(Deserialize)]
-struct UserInfo {
-    data: Option<UserInfoData>,
-}
-
-#[derive(Deserialize)]
-struct UserInfoData {
-    account: String,
-}
-
-/// The account `client` is in: its public key in operator mode, its name otherwise. Waits for the first connection.
-async fn account_of(client: &Client) -> Result<String, String> {
-    while !nats::is_connected(client) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+/// The account `client` is in. Waits for the connection as long as it takes.
+async fn learn_account(client: &Client) -> Result<String, String> {
+    let mut lookups = 0;
+    loop {
+        while !nats::is_connected(client) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        lookups += 1;
+        match nats::account_of(client).await {
+            Ok(account) => return Ok(account),
+            Err(cause) if lookups == ACCOUNT_LOOKUPS => return Err(cause),
+            Err(_) => {}
+        }
     }
-    let asked = client.request("$SYS.REQ.USER.INFO", "".into());
-    let message = tokio::time::timeout(ACCOUNT_LOOKUP_TIME, asked)
-        .await
-        .map_err(|_| "no answer in time".to_owned())?
-        .map_err(|error| error.to_string())?;
-    let info: UserInfo = serde_json::from_slice(&message.payload).map_err(|error| error.to_string())?;
-    info.data
-        .map(|data| data.account)
-        .ok_or_else(|| "the answer names no account".to_owned())
 }
 
 /// Sends what is buffered, then closes.

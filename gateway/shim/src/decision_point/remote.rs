@@ -14,8 +14,11 @@ use tracing::{debug, warn};
 
 use super::{Answer, DecisionPoint, Endpoint, Unanswered, read};
 
-/// Pause after all endpoints failed, before they are asked once more.
+/// Pause after all endpoints failed, before they are asked once more; twice as long after each further round.
 const ROUND_PAUSE: Duration = Duration::from_millis(50);
+
+/// The longest text of another's status in an error, in characters.
+const LONGEST_MESSAGE: usize = 256;
 
 /// How calls are made.
 #[derive(Debug, Clone, Copy)]
@@ -88,17 +91,21 @@ impl Remote {
             Ok(Err(status)) => status,
             Err(passed) => Status::deadline_exceeded(passed.to_string()),
         };
-        let failure = format!("{}: {:?}: {}", endpoint.url, status.code(), status.message());
+        let message: String = status.message().chars().take(LONGEST_MESSAGE).collect();
+        let failure = format!("{}: {:?}: {message}", endpoint.url, status.code());
         match status.code() {
             Code::InvalidArgument => return Attempt::Final(failure),
             // It answered: the trouble lies behind it, and asking it again later is right.
             Code::Unavailable if is_its_own_word(&status) => {}
             _ if endpoint.failed() => {
-                warn!(endpoint = endpoint.url, %failure, "a decision endpoint does not answer")
+                warn!(
+                    endpoint = endpoint.url,
+                    failure, "a decision endpoint does not answer"
+                )
             }
             _ => {}
         }
-        debug!(endpoint = endpoint.url, %failure, "asking another");
+        debug!(endpoint = endpoint.url, failure, "asking another");
         Attempt::Failed(failure)
     }
 }
@@ -113,6 +120,7 @@ fn is_its_own_word(status: &Status) -> bool {
 impl DecisionPoint for Remote {
     async fn authorize(&self, request: AuthorizeRequest, deadline: Deadline) -> Result<Answer, Unanswered> {
         let mut last_failure = String::from("no decision endpoint is configured");
+        let mut pause = ROUND_PAUSE;
         loop {
             let order = self.order();
             let count = order.len();
@@ -129,10 +137,11 @@ impl DecisionPoint for Remote {
                     Attempt::Final(failure) => return Err(Unanswered(failure)),
                 }
             }
-            if count == 0 || deadline.remaining() <= ROUND_PAUSE {
+            if count == 0 || deadline.remaining() <= pause {
                 return Err(Unanswered(last_failure));
             }
-            tokio::time::sleep(ROUND_PAUSE).await;
+            tokio::time::sleep(pause).await;
+            pause = pause.saturating_mul(2);
         }
     }
 }
