@@ -53,8 +53,6 @@ pub enum DenialReason {
     ConnectionTypeNotAllowed,
     /// A rule could not be evaluated, so what it would have taken away is not known.
     PolicyError,
-    /// The grant goes beyond the shim's own ceilings: an account it may not use.
-    CeilingExceeded,
 }
 
 impl DenialReason {
@@ -82,7 +80,6 @@ impl DenialReason {
             Self::SourceNotAllowed => "source_not_allowed",
             Self::ConnectionTypeNotAllowed => "connection_type_not_allowed",
             Self::PolicyError => "policy_error",
-            Self::CeilingExceeded => "ceiling_exceeded",
         }
     }
 }

@@ -41,6 +41,10 @@ const MOST_REMEMBERED: u64 = 200_000;
 /// A request that expired longer ago than this was not late but old: its connection is left alone.
 const LATE_AT_MOST: Duration = Duration::from_secs(60);
 
+/// How long a request is worked on at most, however long the server waits. From 2.0 s after CONNECT a server sends its first
+/// PING, callout or not (measured on 2.15.1), and clients take that for an answer: some for "connected", some for an error.
+const BEFORE_FIRST_PING: Duration = Duration::from_millis(1700);
+
 /// Everything needed to answer one request.
 pub struct Callout {
     /// The shim's settings.
