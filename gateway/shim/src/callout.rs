@@ -227,11 +227,10 @@ impl Callout {
     }
 
     fn deadline(&self, opened: &OpenedRequest) -> Deadline {
-        Deadline::after(
-            opened
-                .time_left
-                .saturating_sub(self.settings.bounds.answer_margin),
-        )
+        let time = opened
+            .time_left
+            .saturating_sub(self.settings.bounds.answer_margin);
+        Deadline::after(time.min(BEFORE_FIRST_PING))
     }
 
     /// Why a request's turn did not come.
