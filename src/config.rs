@@ -1,6 +1,6 @@
 //! The configuration: one YAML file, environment overrides, secrets by reference.
 //!
-//! [`load`] reads it into the sections' types; each section then makes, out of what it was told, what its part of
+//! [`load()`] reads it into the sections' types; each section then makes, out of what it was told, what its part of
 //! natsgate is built from, and reports whatever cannot work as a [`Problem`] that names the key. Nothing here listens
 //! or connects.
 

@@ -119,7 +119,7 @@ impl fmt::Display for Algorithm {
 impl<'de> Deserialize<'de> for Algorithm {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
-        Self::from_name(&name).map_err(|why| de::Error::custom(why))
+        Self::from_name(&name).map_err(de::Error::custom)
     }
 }
 
