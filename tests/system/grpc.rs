@@ -19,7 +19,7 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
-use crate::harness::{Gateway, alice, decision_section, free_port, provider};
+use crate::harness::{Cluster, Gateway, Mode, SHIM_READY, alice, decision_section, free_port, provider};
 
 const SERVICE: &str = "natsgate.v1.DecisionService";
 
@@ -117,6 +117,66 @@ async fn it_says_that_it_serves_and_what() {
         "{}",
         decision.process.logs()
     );
+}
+
+#[tokio::test]
+async fn all_in_one_process_serves_both_sides_if_told_to_listen() {
+    let provider = provider().await;
+    let cluster = Cluster::start(Mode::Config, false).await;
+    let port = free_port();
+    let config = format!(
+        "log: {{ format: json }}\n{}{}",
+        cluster.shim_section(),
+        decision_section(provider.issuer(), Some(port))
+    );
+    let mut gateway = Gateway::start("all", &config, SHIM_READY).await;
+    let token = provider.issue(alice()).unwrap();
+    assert!(cluster.connect(&token).await.is_ok());
+    let mut client = DecisionServiceClient::new(channel(port).await);
+    assert!(client.authorize(question(&token)).await.is_ok());
+
+    // In JSON every event is an object of its own, the audit's among them.
+    let events: Vec<serde_json::Value> = gateway
+        .lines("")
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let audit: Vec<_> = events
+        .iter()
+        .filter(|event| event["target"] == "natsgate::audit")
+        .collect();
+    assert_eq!(audit.len(), 2);
+    assert_eq!(
+        (&audit[0]["outcome"], &audit[0]["subject"]),
+        (&json!("granted"), &json!("alice"))
+    );
+
+    drop(client);
+    gateway.process.stop().await.unwrap();
+    for stopped in ["the shim stopped", "the decision service stopped"] {
+        assert_eq!(gateway.lines(stopped).len(), 1, "{}", gateway.process.logs());
+    }
+}
+
+#[tokio::test]
+async fn a_hostile_caller_writes_no_lines_of_its_own() {
+    let provider = provider().await;
+    let port = free_port();
+    let decision = Gateway::decision(provider.issuer(), port).await;
+    let mut client = DecisionServiceClient::new(channel(port).await);
+    let forged = "x\n2026-01-01T00:00:00Z  INFO natsgate::audit: granted subject=\"mallory\"";
+    let mut request = question(&SecretString::from("no token"));
+    request.cluster = forged.into();
+    request.server.as_mut().unwrap().id = forged.into();
+    request.client.as_mut().unwrap().host = forged.into();
+    client.authorize(request).await.unwrap();
+    let lines = decision.lines("");
+    assert!(
+        lines.iter().all(|line| !line.starts_with("2026-01-01T")),
+        "{lines:?}"
+    );
+    assert_eq!(decision.lines("mallory").len(), 1, "{lines:?}");
+    assert!(decision.lines("mallory")[0].contains("denied"), "{lines:?}");
 }
 
 #[tokio::test]
