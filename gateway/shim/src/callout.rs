@@ -1,5 +1,6 @@
 //! Many authorization requests at once: taken, bounded, answered or given back.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -75,7 +76,7 @@ enum Ended {
 enum Source {
     /// This shim's share of the requests.
     Queue,
-    /// Every request, listened to while draining: most are another shim's, or came by the queue as well.
+    /// Every request, listened to while draining: most are another shim's.
     Shadow,
 }
 
@@ -144,12 +145,16 @@ impl Callout {
         if requests.drain().await.is_ok() {
             round_trip(&self.client).await;
         }
+        let mut taken = HashSet::new();
         while let Some(Some(message)) = requests.next().now_or_never() {
+            taken.insert(message.reply.as_ref().map(ToString::to_string));
             self.take(message, Source::Queue, places);
         }
         let Ok(mut shadow) = shadow else { return };
         while let Some(Some(message)) = shadow.next().now_or_never() {
-            self.take(message, Source::Shadow, places);
+            if !taken.contains(&message.reply.as_ref().map(ToString::to_string)) {
+                self.take(message, Source::Shadow, places);
+            }
         }
     }
 
@@ -183,15 +188,14 @@ impl Callout {
     async fn handle(&self, message: Message, source: Source, deciding: Option<&Semaphore>) {
         let opened = match self.open(&message) {
             Ok(opened) => opened,
-            // Most of what the shadow hears came by the queue as well.
-            Err(RequestError::Replayed) if source == Source::Shadow => return,
             // Whoever sent it learns nothing, not even that it was read.
             Err(refused) => {
                 warn!(error = %refused, "an authorization request was refused");
                 return;
             }
         };
-        match self.check_server(&opened).await {
+        let deadline = self.deadline(&opened);
+        match self.check_server(&opened, deadline).await {
             Ok(()) => {}
             Err(NotKnown::Unknown) => {
                 let server = &opened.body.server_id.id;
@@ -203,6 +207,17 @@ impl Callout {
                 return self.give_back(&opened, source, &why).await;
             }
         }
+        // Only now, so that nobody but a server can have a request remembered.
+        if !self
+            .seen
+            .entry(opened.body.user_nkey.clone())
+            .or_insert(())
+            .is_fresh()
+        {
+            let server = &opened.body.server_id.id;
+            warn!(error = %RequestError::Replayed, server, "an authorization request was refused");
+            return;
+        }
         if let Some(late_by) = opened.late_by {
             let server = &opened.body.server_id.id;
             let refused = RequestError::Expired(late_by);
@@ -213,7 +228,6 @@ impl Callout {
             }
             return;
         }
-        let deadline = self.deadline(&opened);
         let ended = match deciding {
             Some(places) => match deadline.bound(places.acquire()).await {
                 Ok(Ok(_place)) => self.decide(&message, &opened, deadline).await,
@@ -260,22 +274,16 @@ impl Callout {
         if message.reply.is_none() {
             return Err(RequestError::NoReply);
         }
-        let user_nkey = opened.body.user_nkey.clone();
-        if !self.seen.entry(user_nkey).or_insert(()).is_fresh() {
-            return Err(RequestError::Replayed);
-        }
         Ok(opened)
     }
 
     /// Whether the server that signed is one of the deployment's.
-    async fn check_server(&self, opened: &OpenedRequest) -> Result<(), NotKnown> {
+    async fn check_server(&self, opened: &OpenedRequest, deadline: Deadline) -> Result<(), NotKnown> {
         let Some(servers) = &self.servers else {
             return Ok(());
         };
         // One that is late already is still looked up: it may be owed a kick.
-        let deadline = self
-            .deadline(opened)
-            .max(Deadline::after(self.settings.bounds.answer_margin));
+        let deadline = deadline.max(Deadline::after(self.settings.bounds.answer_margin));
         servers.check(&opened.body.server_id.id, deadline).await
     }
 
