@@ -1,9 +1,9 @@
 //! The decision service as a backend in any language meets it: gRPC, with health and reflection.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use natsgate_core::{Clock, SystemClock};
-use natsgate_devkit::{Fault, TokenSpec};
+use natsgate_devkit::{DevProvider, Fault, TokenSpec};
 use natsgate_proto::v1;
 use natsgate_proto::v1::authorize_response::Result as Answer;
 use natsgate_proto::v1::decision_service_client::DecisionServiceClient;
@@ -19,7 +19,9 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
-use crate::harness::{Cluster, Gateway, Mode, SHIM_READY, alice, decision_section, free_port, provider};
+use crate::harness::{
+    Cluster, Gateway, Mode, PATIENCE, SHIM_READY, alice, decision_section, free_port, provider,
+};
 
 const SERVICE: &str = "natsgate.v1.DecisionService";
 
@@ -214,18 +216,12 @@ async fn it_answers_with_a_grant_or_a_denial() {
 }
 
 #[tokio::test]
-async fn what_it_cannot_answer_has_its_own_status() {
+async fn a_request_that_cannot_be_right_is_said_to_be_wrong() {
     let provider = provider().await;
-    provider.set_fault(Fault::Hold);
     let port = free_port();
-    let config = format!(
-        "{}  max_in_flight: 1\n",
-        decision_section(provider.issuer(), Some(port))
-    );
-    let _decision = Gateway::start("decision", &config, "the decision service listens").await;
+    let _decision = Gateway::decision(provider.issuer(), port).await;
     let mut client = DecisionServiceClient::new(channel(port).await);
     let token = provider.issue(alice()).unwrap();
-
     for broken in [
         v1::AuthorizeRequest {
             server: None,
@@ -243,35 +239,48 @@ async fn what_it_cannot_answer_has_its_own_status() {
         let status = client.authorize(broken).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
     }
+}
 
-    // The provider hangs: the caller's own deadline holds, and then it is "no answer", not a denial.
-    let mut hurried = Request::new(question(&token));
+/// A decision service whose provider does not answer, and which waits for it as long as it may.
+async fn held_up(provider: &DevProvider, port: u16) -> Gateway {
+    provider.set_fault(Fault::Hold);
+    let section = decision_section(provider.issuer(), Some(port));
+    let section = section.replace(
+        "audiences: [nats]\n",
+        "audiences: [nats]\n      fetch_timeout: 60s\n",
+    );
+    let config = format!("{section}  max_in_flight: 1\n  max_decision_time: 60s\n");
+    Gateway::start("decision", &config, "the decision service listens").await
+}
+
+#[tokio::test]
+async fn the_callers_own_deadline_holds_and_then_there_is_no_answer() {
+    let provider = provider().await;
+    let port = free_port();
+    let _decision = held_up(&provider, port).await;
+    let mut client = DecisionServiceClient::new(channel(port).await);
+    let mut hurried = Request::new(question(&provider.issue(alice()).unwrap()));
     hurried.set_timeout(Duration::from_millis(300));
-    let begun = Instant::now();
-    let status = client.authorize(hurried).await.unwrap_err();
+    let answer = tokio::time::timeout(PATIENCE, client.authorize(hurried)).await;
+    let status = answer.expect("it was held past its deadline").unwrap_err();
     let no_answer = [Code::Unavailable, Code::DeadlineExceeded, Code::Cancelled];
     assert!(no_answer.contains(&status.code()), "{status:?}");
-    assert!(
-        begun.elapsed() < Duration::from_secs(4),
-        "it was held past its deadline"
-    );
+}
 
-    // One is being decided: the next is sent away at once.
-    let mut patient = client.clone();
+#[tokio::test]
+async fn more_than_it_takes_is_sent_away_at_once() {
+    let provider = provider().await;
+    let port = free_port();
+    let _decision = held_up(&provider, port).await;
+    let mut client = DecisionServiceClient::new(channel(port).await);
+    let token = provider.issue(alice()).unwrap();
+    let mut first = client.clone();
     let held = question(&token);
-    let held = tokio::spawn(async move { patient.authorize(held).await });
-    let too_much = async {
-        loop {
-            if let Err(status) = client.authorize(question(&token)).await
-                && status.code() == Code::ResourceExhausted
-            {
-                return;
-            }
-        }
-    };
-    tokio::time::timeout(crate::harness::PATIENCE, too_much)
-        .await
-        .expect("it took everything on");
+    let held = tokio::spawn(async move { first.authorize(held).await });
+    // Once it asks the provider, it has the only place.
+    provider.fetched(|fetches| fetches.discovery >= 1).await;
+    let status = client.authorize(question(&token)).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
     provider.set_fault(Fault::None);
-    let _ = held.await.unwrap();
+    assert!(held.await.unwrap().is_ok());
 }
