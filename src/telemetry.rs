@@ -23,15 +23,20 @@ pub fn start(config: &LogConfig) -> Result<(), Problem> {
     started.map_err(|error| Problem::new("log", error))
 }
 
-/// The filter of `config`.
+/// The filter of `config`. The audit is written whatever the level, unless it is named itself.
 ///
 /// # Errors
 /// A level that is none.
 pub fn filter(config: &LogConfig) -> Result<EnvFilter, Problem> {
-    EnvFilter::try_new(&config.level).map_err(|_| {
-        Problem::new(
-            "log.level",
-            "cannot be read; write error, warn, info, debug, trace or filters like info,natsgate_shim=debug",
-        )
-    })
+    let wrong =
+        "cannot be read; write error, warn, info, debug, trace or filters like info,natsgate_shim=debug";
+    if config.level.trim().is_empty() {
+        return Err(Problem::new("log.level", "is empty; leave it out for info"));
+    }
+    EnvFilter::try_new(format!(
+        "{}=info,{}",
+        natsgate_decision::audit::TARGET,
+        config.level
+    ))
+    .map_err(|_| Problem::new("log.level", wrong))
 }

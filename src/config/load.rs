@@ -35,13 +35,8 @@ pub fn load(path: &Path, variables: &[(String, String)]) -> Result<Loaded, Probl
     let base = path.parent().unwrap_or(Path::new("")).to_owned();
     let mut value = yaml(&text).map_err(|error| Problem::new(path.display().to_string(), error))?;
     for (name, text) in variables {
+        check_name(name)?;
         if let Some(key) = name.strip_prefix(PREFIX) {
-            if key.chars().any(|c| c.is_ascii_lowercase()) {
-                return Err(Problem::new(
-                    name,
-                    "is not in capitals, as overrides are; write it in capitals",
-                ));
-            }
             overlay(&mut value, name, &key.to_lowercase(), text)?;
         }
     }
@@ -57,6 +52,19 @@ pub fn load(path: &Path, variables: &[(String, String)]) -> Result<Loaded, Probl
         config: config?,
         base,
     })
+}
+
+/// Refuses the name of a variable that looks like an override and would be ignored.
+fn check_name(name: &str) -> Result<(), Problem> {
+    let capitals = name.to_ascii_uppercase();
+    let ours = capitals.starts_with("NATSGATE_") && capitals.contains(SEPARATOR);
+    if ours && !(name.starts_with(PREFIX) && name == capitals) {
+        return Err(Problem::new(
+            name,
+            "looks like an override, which is written in capitals and begins with NATSGATE__",
+        ));
+    }
+    Ok(())
 }
 
 /// Reads a YAML text.
@@ -190,6 +198,16 @@ mod tests {
                 SHIM,
                 &[("PW", "x"), ("NATSGATE__SHIM__MAX_SESSION", "SUHIDDEN")],
                 "shim.max_session: expected",
+            ),
+            (
+                SHIM,
+                &[("PW", "x"), ("NATSGATE__shim__cluster", "x")],
+                "NATSGATE__shim__cluster: looks like an override",
+            ),
+            (
+                SHIM,
+                &[("PW", "x"), ("NATSGATE_SHIM__CLUSTER", "x")],
+                "NATSGATE_SHIM__CLUSTER: looks like an override",
             ),
         ] {
             let error = loaded(yaml, variables).unwrap_err();

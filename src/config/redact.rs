@@ -3,10 +3,10 @@
 /// What stands in its place.
 const HIDDEN: &str = "(hidden)";
 
-/// The length from which an unbroken run of token characters may be a secret.
-const LONG: usize = 40;
+/// The length from which an unbroken run of letters and digits may be a secret.
+const LONG: usize = 32;
 
-/// `text` without what looks like a secret: nkey seeds, JWTs, PEM blocks and other long runs of token characters. What
+/// `text` without what looks like a secret: nkey seeds, JWTs, PEM blocks and other long runs of mixed letters and digits. What
 /// follows a line break is left out: a message is one line, a key often is not.
 pub fn redact(text: &str) -> String {
     let first_line = text.lines().next().unwrap_or_default();
@@ -23,7 +23,7 @@ pub fn redact(text: &str) -> String {
     let mut shown = String::new();
     let mut run = String::new();
     for c in first_line.chars() {
-        if c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '+') {
+        if c.is_ascii_alphanumeric() {
             run.push(c);
         } else {
             shown.push_str(settle(&run));
@@ -36,12 +36,12 @@ pub fn redact(text: &str) -> String {
 }
 
 fn settle(run: &str) -> &str {
-    let is_seed = run.len() > LONG && run.starts_with('S');
-    let is_jwt = run.starts_with("eyJ");
-    // Public keys, which errors may well name, are in capitals; so are seeds, but those begin with S.
-    let is_token = run.len() > LONG
-        && run.chars().any(|c| c.is_ascii_lowercase())
-        && run.chars().any(|c| c.is_ascii_digit());
+    let any = |kind: fn(&char) -> bool| run.chars().any(|c| kind(&c));
+    // Public keys, which errors may well name, are in capitals too; seeds begin with S.
+    let is_seed = run.len() > LONG && run.starts_with('S') && !any(char::is_ascii_lowercase);
+    let is_jwt = run.len() > 10 && run.starts_with("eyJ");
+    let mixed = any(char::is_ascii_lowercase) && any(char::is_ascii_uppercase) && any(char::is_ascii_digit);
+    let is_token = run.len() >= LONG && mixed;
     if is_seed || is_jwt || is_token {
         HIDDEN
     } else {

@@ -36,12 +36,8 @@ pub fn identity(
 ) -> Result<(String, String), Problem> {
     let (cert_pem, key_pem) = (content(cert_key, cert_path)?, content(key_key, key_path)?);
     let chain = certificates(cert_key, &cert_pem)?;
-    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(|_| {
-        Problem::new(
-            key_key,
-            "holds no private key in PEM (-----BEGIN PRIVATE KEY-----)",
-        )
-    })?;
+    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes())
+        .map_err(|_| Problem::new(key_key, "holds no private key in PEM form"))?;
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let built = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -57,7 +53,7 @@ pub fn identity(
 }
 
 fn certificates(key: &str, pem: &str) -> Result<Vec<CertificateDer<'static>>, Problem> {
-    let none = || Problem::new(key, "holds no certificate in PEM (-----BEGIN CERTIFICATE-----)");
+    let none = || Problem::new(key, "holds no certificate in PEM form");
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
     found.ok().filter(|found| !found.is_empty()).ok_or_else(none)
 }
@@ -86,6 +82,7 @@ mod tests {
         assert_eq!(taken("a.key", "a.key").unwrap_err().key, "c");
         assert_eq!(taken("none", "a.key").unwrap_err().key, "c");
         assert!(authorities("ca", &at("a.pem")).is_ok());
-        assert!(authorities("ca", &at("text")).is_err());
+        let error = authorities("ca", &at("text")).unwrap_err();
+        assert_eq!(error.to_string(), "ca: holds no certificate in PEM form");
     }
 }

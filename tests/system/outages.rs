@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_nats::{Client, ConnectErrorKind};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions};
 use futures::{StreamExt, stream};
 use natsgate_devkit::{
     ClusterOptions, ConfigMode, ConfigModeOptions, Fault, NatsServer, NatsServerOptions, TokenSpec,
 };
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use tokio::sync::Notify;
 
@@ -352,4 +352,60 @@ async fn sigterm_while_nats_is_away_ends_at_once() {
         "{}",
         gateway.process.logs()
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_that_has_come_when_it_is_told_to_stop_is_answered() {
+    const CROWD: usize = 300;
+    let provider = provider().await;
+    let options = ConfigModeOptions {
+        auth_timeout: Duration::from_secs(20),
+        ..Default::default()
+    };
+    let keys = ConfigMode::generate(options).unwrap();
+    let config = keys.server_config();
+    let nats = NatsServer::start(NatsServerOptions {
+        config,
+        ..Default::default()
+    })
+    .await
+    .unwrap();
+    let user = keys.callout_user.clone();
+    let cluster = Arc::new(Cluster {
+        nats,
+        keys: Keys::Config(Box::new(keys)),
+    });
+    let mut gateway = Gateway::all(&cluster, provider.issuer()).await;
+    let token = provider.issue(alice()).unwrap();
+    // The provider's keys are there, and so is the watcher of what the server asks.
+    gets_in(&cluster, &token).await;
+    let watcher = ConnectOptions::with_user_and_password(user.user, user.password.expose_secret().to_owned());
+    let watcher = watcher.connect(cluster.nats.client_url()).await.unwrap();
+    let mut asked = watcher.subscribe("$SYS.REQ.USER.AUTH").await.unwrap();
+    watcher.request("$SYS.REQ.USER.INFO", "".into()).await.unwrap();
+
+    gateway.process.suspend().unwrap();
+    let crowd: Vec<_> = (0..CROWD)
+        .map(|_| {
+            let (cluster, token) = (Arc::clone(&cluster), token.clone());
+            tokio::spawn(async move { cluster.connect(&token).await.map(|session| session.client) })
+        })
+        .collect();
+    for _ in 0..CROWD {
+        asked.next().await.unwrap();
+    }
+    let id = gateway.process.id().unwrap().to_string();
+    assert!(
+        std::process::Command::new("kill")
+            .args(["-TERM", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    gateway.process.resume().unwrap();
+    gateway.wait_for("the shim stopped").await;
+    for client in crowd {
+        assert!(client.await.unwrap().is_ok());
+    }
+    assert_eq!(gateway.lines("natsgate::audit: granted").len(), CROWD + 1);
 }

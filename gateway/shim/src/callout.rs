@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_nats::{Client, Message, Subscriber};
 use futures::{FutureExt, StreamExt};
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use natsgate_core::{Clock, Deadline};
 use natsgate_proto::v1;
@@ -33,14 +34,18 @@ pub const QUEUE: &str = "natsgate";
 /// Requests beyond the bounds that are being given back at once.
 const MOST_GIVEN_BACK: usize = 4096;
 
-/// How long a request is remembered, so that it is not answered twice. Longer than any auth timeout.
-const REMEMBERED_FOR: Duration = Duration::from_secs(60);
+/// How long a request is remembered, so that it is not answered twice. Longer than any auth timeout and [`LATE_AT_MOST`].
+const REMEMBERED_FOR: Duration = Duration::from_secs(120);
 
 /// How many are remembered at most.
 const MOST_REMEMBERED: u64 = 200_000;
 
-/// A request that expired longer ago than this was not late but old: its connection is left alone.
-const LATE_AT_MOST: Duration = Duration::from_secs(60);
+/// A request that expired longer ago than this was not late but old, and its connection, long judged, is left alone. A
+/// server judges a second after the expiry; the rest is for clocks that differ.
+const LATE_AT_MOST: Duration = Duration::from_secs(5);
+
+/// How long a kick is tried where the server is not known: it may be too new to be, or not be one.
+const STRANGER_TIME: Duration = Duration::from_millis(300);
 
 /// How long a request is worked on at most, however long the server waits. From 2.0 s after CONNECT a server sends its first
 /// PING, callout or not (measured on 2.15.1), and clients take that for an answer: some for "connected", some for an error.
@@ -83,6 +88,7 @@ enum Source {
 /// A memory for [`Callout::seen`].
 pub fn memory() -> Cache<String, ()> {
     Cache::builder()
+        .eviction_policy(EvictionPolicy::lru())
         .max_capacity(MOST_REMEMBERED)
         .time_to_live(REMEMBERED_FOR)
         .build()
@@ -137,21 +143,27 @@ impl Callout {
     /// things in order.
     async fn drain(self: &Arc<Self>, mut requests: Subscriber, places: &Places) {
         if !is_connected(&self.client) {
-            // Nothing is on its way, and nothing can be answered.
+            // No more is on its way. What is here cannot be answered, but it can be kicked.
+            for message in buffered(&mut requests) {
+                self.take(message, Source::Queue, places);
+            }
             return;
         }
-        let shadow = self.client.subscribe(SUBJECT).await;
+        let mut shadow = self.client.subscribe(SUBJECT).await.ok();
         round_trip(&self.client).await;
+        if let Some(shadow) = &mut shadow {
+            // What it heard so far is another shim's, or is in `requests` as well.
+            drop(buffered(shadow));
+        }
         if requests.drain().await.is_ok() {
             round_trip(&self.client).await;
         }
         let mut taken = HashSet::new();
-        while let Some(Some(message)) = requests.next().now_or_never() {
+        for message in buffered(&mut requests) {
             taken.insert(message.reply.as_ref().map(ToString::to_string));
             self.take(message, Source::Queue, places);
         }
-        let Ok(mut shadow) = shadow else { return };
-        while let Some(Some(message)) = shadow.next().now_or_never() {
+        for message in shadow.iter_mut().flat_map(buffered) {
             if !taken.contains(&message.reply.as_ref().map(ToString::to_string)) {
                 self.take(message, Source::Shadow, places);
             }
@@ -200,11 +212,24 @@ impl Callout {
             Err(NotKnown::Unknown) => {
                 let server = &opened.body.server_id.id;
                 warn!(error = %RequestError::UnknownServer, server, "an authorization request was refused");
+                // It may be one too new to be known everywhere. A stranger reaches nobody with this: the id is its own.
+                if let Some(evictor) = self.evictor.as_ref().filter(|_| opened.is_timely(LATE_AT_MOST)) {
+                    let client = opened.body.client_info.id;
+                    evictor.kick(server, client, Deadline::after(STRANGER_TIME)).await;
+                }
                 return;
             }
             Err(NotKnown::Unanswered(why)) => {
                 let why = format!("the server could not be looked up in the system account: {why}");
-                return self.give_back(&opened, source, &why).await;
+                if opened.is_timely(LATE_AT_MOST) && !self.seen.contains_key(&opened.body.user_nkey) {
+                    self.give_back(&opened, source, &why).await;
+                } else {
+                    warn!(
+                        error = why,
+                        "an authorization request was refused: it is old or was seen before"
+                    );
+                }
+                return;
             }
         }
         // Only now, so that nobody but a server can have a request remembered.
@@ -222,7 +247,7 @@ impl Callout {
             let server = &opened.body.server_id.id;
             let refused = RequestError::Expired(late_by);
             warn!(error = %refused, server, "an authorization request was refused");
-            if late_by <= LATE_AT_MOST {
+            if opened.is_timely(LATE_AT_MOST) {
                 self.give_back(&opened, source, "it expired before it was read")
                     .await;
             }
@@ -411,6 +436,16 @@ impl Callout {
             }
         }
     }
+}
+
+/// What `subscriber` has and has not been asked for yet. (Without `unconstrained` tokio would say "nothing" after a hundred or
+/// so, so that others get their turn.)
+fn buffered(subscriber: &mut Subscriber) -> Vec<Message> {
+    let mut messages = Vec::new();
+    while let Some(Some(message)) = tokio::task::unconstrained(subscriber.next()).now_or_never() {
+        messages.push(message);
+    }
+    messages
 }
 
 /// A denial as the server's log shows it: which decision, not why.

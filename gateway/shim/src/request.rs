@@ -67,6 +67,13 @@ pub struct OpenedRequest {
     pub xkey: Option<String>,
 }
 
+impl OpenedRequest {
+    /// Whether it has not expired longer than `late_at_most` ago.
+    pub fn is_timely(&self, late_at_most: Duration) -> bool {
+        self.late_by.is_none_or(|late_by| late_by <= late_at_most)
+    }
+}
+
 /// Opens and verifies what a server sent. Its expiry is told, not judged: whoever is late is still owed the truth that
 /// this is no denial.
 ///

@@ -115,7 +115,10 @@ impl Servers {
                 Err(failure) => failure,
             };
             if deadline.remaining() <= RETRY_PAUSE {
-                return Err(failure);
+                return Err(match failure {
+                    NotKnown::Unknown => NotKnown::Unanswered("nobody of that id was there in time".into()),
+                    unanswered => unanswered,
+                });
             }
             tokio::time::sleep(RETRY_PAUSE).await;
         }

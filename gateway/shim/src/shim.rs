@@ -18,6 +18,9 @@ use crate::settings::{Issuing, ShimSettings};
 /// How often a server is asked which account a connection is in, before that is given up.
 const ACCOUNT_LOOKUPS: u32 = 5;
 
+/// Pause before it is asked again.
+const LOOKUP_PAUSE: Duration = Duration::from_millis(250);
+
 /// How long closing a connection may take.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
 
@@ -192,7 +195,7 @@ async fn learn_account(client: &Client) -> Result<String, String> {
         match nats::account_of(client).await {
             Ok(account) => return Ok(account),
             Err(cause) if lookups == ACCOUNT_LOOKUPS => return Err(cause),
-            Err(_) => {}
+            Err(_) => tokio::time::sleep(LOOKUP_PAUSE).await,
         }
     }
 }

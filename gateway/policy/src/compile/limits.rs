@@ -60,8 +60,26 @@ pub(super) fn compile(
     if expires_in.is_some_and(|period| period < Duration::from_secs(1)) {
         errors.add(format!("{key}.expires_in"), "must be at least 1s");
     }
+    if let Some(types) = &limits.connection_types {
+        both_or_neither(types, &format!("{key}.connection_types"), errors);
+    }
     let limits = errors.take(key, normal(limits));
     (limits.filter(|limits| *limits != Limits::default()), expires_in)
+}
+
+/// A nats-server does not tell its callout whether an MQTT client or a leaf node comes over WebSocket, so one of a pair
+/// alone would keep both out.
+fn both_or_neither(types: &[ConnectionType], key: &str, errors: &mut Errors) {
+    use ConnectionType::{Leafnode, LeafnodeWs, Mqtt, MqttWs};
+    for (one, other) in [(Mqtt, MqttWs), (Leafnode, LeafnodeWs)] {
+        if types.contains(&one) != types.contains(&other) {
+            let (one, other) = (one.as_str(), other.as_str());
+            errors.add(
+                key,
+                format!("name both {one} and {other}, or neither: a callout is not told them apart"),
+            );
+        }
+    }
 }
 
 /// Reads each text of a list that must not be empty: an empty one would not mean "all" but "none".

@@ -339,7 +339,7 @@ fn the_strictest_limit_holds() {
 fn limits_that_leave_nothing_deny() {
     for (x, y) in [
         (
-            json!({"connection_types": ["MQTT"]}),
+            json!({"connection_types": ["WEBSOCKET"]}),
             json!({"connection_types": ["STANDARD"]}),
         ),
         (

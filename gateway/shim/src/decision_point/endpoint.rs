@@ -86,12 +86,20 @@ impl Endpoint {
             .is_some_and(|until| Instant::now() < until)
     }
 
-    pub(super) fn succeeded(&self) {
-        self.set(Failures::default());
+    /// Forgets its failures; true if there were any.
+    pub(super) fn succeeded(&self) -> bool {
+        let failed_before = self.failures().in_a_row > 0;
+        if failed_before {
+            self.set(Failures::default());
+        }
+        failed_before
     }
 
-    /// Counts a failure; true for the first in a row.
+    /// Counts a failure; true for the first in a row. Those of calls made at the same time count once.
     pub(super) fn failed(&self) -> bool {
+        if self.is_ejected() {
+            return false;
+        }
         let before = self.failures();
         let time = EJECTED_FOR
             .saturating_mul(2_u32.saturating_pow(before.in_a_row.min(16)))

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use natsgate_core::Deadline;
 use natsgate_proto::v1::AuthorizeRequest;
 use tonic::{Code, Request, Status};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::{Answer, DecisionPoint, Endpoint, Unanswered, read};
 
@@ -77,13 +77,16 @@ impl Remote {
         } else {
             deadline.or_sooner(self.settings.attempt_timeout)
         };
+        let given = own.remaining();
         let mut call = Request::new(request.clone());
-        call.set_timeout(own.remaining());
+        call.set_timeout(given);
         let mut client = endpoint.client.clone();
         let status = match own.bound(client.authorize(call)).await {
             Ok(Ok(response)) => match read(response.into_inner()) {
                 Some(answer) => {
-                    endpoint.succeeded();
+                    if endpoint.succeeded() {
+                        info!(endpoint = endpoint.url, "a decision endpoint answers again");
+                    }
                     return Attempt::Answered(Box::new(answer));
                 }
                 None => Status::internal("the answer is neither a grant nor a denial"),
@@ -95,8 +98,11 @@ impl Remote {
         let failure = format!("{}: {:?}: {message}", endpoint.url, status.code());
         match status.code() {
             Code::InvalidArgument => return Attempt::Final(failure),
-            // It answered: the trouble lies behind it, and asking it again later is right.
+            // It answered: the trouble lies behind it, or it has enough to do.
             Code::Unavailable if is_its_own_word(&status) => {}
+            Code::ResourceExhausted => {}
+            // It was given less time than it may take.
+            Code::DeadlineExceeded | Code::Cancelled if given < self.settings.attempt_timeout => {}
             _ if endpoint.failed() => {
                 warn!(
                     endpoint = endpoint.url,
