@@ -275,6 +275,36 @@ fn a_policy_that_cannot_work_is_said_by_rule() {
     assert!(said.contains("rules[0]") && said.contains("rules[1]"), "{said}");
 }
 
+/// The block of the README that begins with `head`.
+fn readme_block(head: &str) -> String {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let block = readme
+        .split("```yaml\n")
+        .find(|block| block.starts_with(head))
+        .expect(head);
+    block.split("```").next().unwrap().to_owned()
+}
+
+#[test]
+fn what_the_readme_shows_is_good() {
+    let mut config = readme_block("# natsgate.yaml");
+    for (name, role) in [
+        ("CALLOUT", Role::User),
+        ("WATCH", Role::User),
+        ("EVICT", Role::User),
+        ("ISSUER", Role::Account),
+    ] {
+        config = config.replace(&format!("${{file:/run/secrets/{name}.nk}}"), &seed(role));
+    }
+    let xkey = natsgate_claims::XKeyPair::generate().unwrap();
+    config = config.replace("${file:/run/secrets/XKEY.nk}", xkey.seed().expose_secret());
+    let folder = Folder::new(&config);
+    folder.write("policy.yaml", &readme_block("# policy.yaml"));
+    folder.write("members.yaml", "memberships: []\n");
+    let output = command(folder.path(), &["check-config"]).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+}
+
 #[test]
 fn no_file_at_all_is_said() {
     let dir = tempfile::tempdir().unwrap();
