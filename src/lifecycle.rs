@@ -16,6 +16,9 @@ const EXIT_CONFIG: u8 = 64;
 /// After the first signal the process has this long to finish what it has taken.
 const STOP_TIME: Duration = Duration::from_secs(20);
 
+/// A signal sooner than this after the first is the first one, sent twice.
+const SECOND_SIGNAL_AFTER: Duration = Duration::from_secs(1);
+
 /// Says on standard error why the process ends, and makes its exit code: 0, 64 for a configuration, 1 for the rest.
 #[allow(
     clippy::print_stderr,
@@ -108,11 +111,17 @@ pub fn stop_signal() -> anyhow::Result<CancellationToken> {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         info!("stopping: what was taken is finished first");
         token.cancel();
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            () = tokio::time::sleep(STOP_TIME) => {}
-        }
+        // Some supervisors send the first one twice.
+        tokio::time::sleep(SECOND_SIGNAL_AFTER).await;
+        let again = async {
+            let (Ok(mut terminate), Ok(mut interrupt)) =
+                (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+            else {
+                return std::future::pending().await;
+            };
+            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        };
+        tokio::select! { () = again => {}, () = tokio::time::sleep(STOP_TIME) => {} }
         tracing::error!("stopped before everything was finished");
         std::process::exit(1);
     });

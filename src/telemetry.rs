@@ -33,10 +33,15 @@ pub fn filter(config: &LogConfig) -> Result<EnvFilter, Problem> {
     if config.level.trim().is_empty() {
         return Err(Problem::new("log.level", "is empty; leave it out for info"));
     }
-    EnvFilter::try_new(format!(
-        "{}=info,{}",
-        natsgate_decision::audit::TARGET,
-        config.level
-    ))
-    .map_err(|_| Problem::new("log.level", wrong))
+    // A word that is no level would count as the name of a module, and nothing else be written.
+    let levels = ["off", "error", "warn", "info", "debug", "trace"];
+    let is_known =
+        |part: &str| part.contains(['=', '[']) || levels.contains(&part.to_ascii_lowercase().as_str());
+    if !config.level.split(',').all(|part| is_known(part.trim())) {
+        return Err(Problem::new("log.level", wrong));
+    }
+    // What async-nats logs of its connections, the shim says itself, with more.
+    let audit = natsgate_decision::audit::TARGET;
+    EnvFilter::try_new(format!("{audit}=info,async_nats=off,{}", config.level))
+        .map_err(|_| Problem::new("log.level", wrong))
 }

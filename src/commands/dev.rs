@@ -12,6 +12,12 @@ use secrecy::ExposeSecret;
 use crate::lifecycle;
 use crate::stage::{Ports, Stage};
 
+/// The nats-server's port unless told otherwise.
+const NATS_PORT: u16 = 4222;
+
+/// The provider's.
+const PROVIDER_PORT: u16 = 4280;
+
 /// How often it is looked whether all is still up.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -22,10 +28,10 @@ const REFUSAL_TIME: Duration = Duration::from_millis(300);
 #[derive(Args)]
 pub struct Arguments {
     /// The nats-server's port
-    #[arg(long, default_value_t = 4222, global = true)]
+    #[arg(long, default_value_t = NATS_PORT, global = true)]
     nats_port: u16,
     /// The OpenID provider's port
-    #[arg(long, default_value_t = 4280, global = true)]
+    #[arg(long, default_value_t = PROVIDER_PORT, global = true)]
     provider_port: u16,
     #[command(subcommand)]
     action: Option<Action>,
@@ -100,18 +106,24 @@ async fn stay(nats_port: u16, provider_port: u16) -> anyhow::Result<()> {
         stage = starting => stage.context("another port can be chosen with --nats-port and --provider-port")?,
         () = stop.cancelled() => return Ok(()),
     };
-    let program = std::env::args().next().unwrap_or_else(|| "natsgate".to_owned());
+    let program =
+        std::env::current_exe().map_or_else(|_| "natsgate".to_owned(), |path| path.display().to_string());
+    let ports = match (nats_port, provider_port) {
+        (NATS_PORT, PROVIDER_PORT) => String::new(),
+        _ => format!(" --nats-port {nats_port} --provider-port {provider_port}"),
+    };
+    let program = format!("{program} dev{ports}");
     let url = stage.nats.client_url();
     println!(
         "
 Try it, in another terminal:
 
-  {program} dev token alice                               # a token for alice, member of apollo; bob's is gemini
-  export TOKEN=$({program} dev token alice)
-  {program} dev sub projects.apollo.'>'                   # allowed
-  {program} dev pub projects.apollo.in.hello hi           # allowed
-  {program} dev pub projects.gemini.in.hello hi           # refused by the server
-  TOKEN=${{TOKEN%?}} {program} dev pub projects.apollo.in.hello hi   # a damaged token: refused at the door
+  {program} token alice                               # a token for alice, member of apollo; bob's is gemini
+  export TOKEN=$({program} token alice)
+  {program} sub projects.apollo.'>'                   # allowed
+  {program} pub projects.apollo.in.hello hi           # allowed
+  {program} pub projects.gemini.in.hello hi           # refused by the server
+  TOKEN=${{TOKEN%?}} {program} pub projects.apollo.in.hello hi   # a damaged token: refused at the door
 
 The same with other tools:
 

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::load::{typed, yaml};
 use super::nats::content;
 use super::problem::{Problem, Problems};
-use super::value::scalar;
+use super::value::{OrText, list, scalar};
 
 /// The decision service.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -34,19 +34,22 @@ pub struct DecisionConfig {
     /// The policy: a YAML file.
     pub policy_file: PathBuf,
     /// Where in the client's CONNECT tokens are looked for, in order.
-    #[serde(default = "DecisionConfig::default_credentials")]
+    #[serde(default = "DecisionConfig::default_credentials", deserialize_with = "list")]
+    #[schemars(with = "OrText<Vec<CredentialSource>>")]
     pub credentials: Vec<CredentialSource>,
     /// The largest credential looked at, in bytes.
     #[serde(
         default = "DecisionConfig::default_max_token_bytes",
         deserialize_with = "scalar"
     )]
+    #[schemars(with = "OrText<usize>")]
     pub max_token_bytes: usize,
     /// Decisions made at once; more are sent to another instance.
     #[serde(
         default = "DecisionConfig::default_max_in_flight",
         deserialize_with = "scalar"
     )]
+    #[schemars(with = "OrText<usize>")]
     pub max_in_flight: usize,
     /// The longest a decision may take, whatever the caller allows.
     #[serde(

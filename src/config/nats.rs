@@ -10,14 +10,15 @@ use serde::Deserialize;
 
 use super::problem::{Problem, Problems};
 use super::tls;
-use super::value::{Secret, scalar, texts};
+use super::value::{OrText, Secret, list, scalar};
 
 /// A connection to a nats-server. At most one of `creds`, `nkey_seed`, `user` and `token` is set.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NatsConfig {
     /// URLs of one cluster's servers: `nats://host:4222`, `tls://…`, `ws://…`, `wss://…`.
-    #[serde(deserialize_with = "texts")]
+    #[serde(deserialize_with = "list")]
+    #[schemars(with = "OrText<Vec<String>>")]
     pub servers: Vec<String>,
     /// A credentials file's content (user JWT and seed): `${file:callout.creds}`.
     pub creds: Option<Secret>,
@@ -40,6 +41,7 @@ pub struct NatsConfig {
 pub struct NatsTlsConfig {
     /// Demand TLS even if the server does not.
     #[serde(deserialize_with = "scalar")]
+    #[schemars(with = "OrText<bool>")]
     pub required: bool,
     /// An authority to trust beside the system's: a PEM file.
     pub ca_file: Option<PathBuf>,

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use super::nats::NatsConfig;
 use super::problem::{Problem, Problems};
 use super::tls;
-use super::value::{Secret, scalar, texts};
+use super::value::{OrText, Secret, list, scalar};
 
 /// More requests at once than any process handles.
 const MOST_REQUESTS: usize = 1_000_000;
@@ -51,9 +51,11 @@ pub struct ShimConfig {
     pub max_session: Duration,
     /// Requests decided at once.
     #[serde(default = "ShimConfig::default_max_in_flight", deserialize_with = "scalar")]
+    #[schemars(with = "OrText<usize>")]
     pub max_in_flight: usize,
     /// Requests waiting for their turn; more are kicked at once.
     #[serde(default = "ShimConfig::default_max_waiting", deserialize_with = "scalar")]
+    #[schemars(with = "OrText<usize>")]
     pub max_waiting: usize,
     /// How long before a request's expiry it is given up and its connection kicked.
     #[serde(default = "ShimConfig::default_answer_margin", with = "humantime_serde")]
@@ -99,7 +101,8 @@ pub struct AccountConfig {
 pub struct DecisionEndpointsConfig {
     /// Their URLs: `https://host:7222`, or `http://` on this machine. Asked in turn; one that fails is asked last for a
     /// while.
-    #[serde(deserialize_with = "texts")]
+    #[serde(deserialize_with = "list")]
+    #[schemars(with = "OrText<Vec<String>>")]
     pub endpoints: Vec<String>,
     /// How long one may take while there is another to ask.
     #[serde(

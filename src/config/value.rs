@@ -1,12 +1,13 @@
 //! Types of configuration values that are more than what YAML has.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use secrecy::SecretString;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, Error, IntoDeserializer, SeqAccess, Visitor};
 
 /// A text that is never shown: a seed, a password, a token. Give it as `${NAME}` or `${file:PATH}`.
 #[derive(Clone)]
@@ -73,21 +74,26 @@ fn wrong_scalar<'de, D: Deserializer<'de>, T>() -> D::Error {
     D::Error::custom(format!("expected {wanted}"))
 }
 
-/// Reads a list of texts, also from one text with commas between.
-pub fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    struct Texts;
-    impl<'de> Visitor<'de> for Texts {
-        type Value = Vec<String>;
+/// Reads a list, also from one text with commas between.
+pub fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    struct List<T>(PhantomData<T>);
+    impl<'de, T: DeserializeOwned> Visitor<'de> for List<T> {
+        type Value = Vec<T>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list of texts, or one text with commas between")
+            f.write_str("a list, or one text with commas between")
         }
 
-        fn visit_str<E: Error>(self, text: &str) -> Result<Vec<String>, E> {
-            Ok(text.split(',').map(|entry| entry.trim().to_owned()).collect())
+        fn visit_str<E: Error>(self, text: &str) -> Result<Vec<T>, E> {
+            let entry = |entry: &str| T::deserialize(entry.trim().to_owned().into_deserializer());
+            text.split(',').map(entry).collect()
         }
 
-        fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Vec<String>, A::Error> {
+        fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Vec<T>, A::Error> {
             let mut list = Vec::new();
             while let Some(entry) = entries.next_element()? {
                 list.push(entry);
@@ -95,7 +101,25 @@ pub fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, 
             Ok(list)
         }
     }
-    deserializer.deserialize_any(Texts)
+    deserializer.deserialize_any(List(PhantomData))
+}
+
+/// The schema of what [`scalar`] and [`list`] read: a `T`, or a text that says the same.
+pub struct OrText<T>(PhantomData<T>);
+
+impl<T: JsonSchema> JsonSchema for OrText<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        format!("{}OrText", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let typed = generator.subschema_for::<T>();
+        json_schema!({ "anyOf": [typed, { "type": "string" }] })
+    }
 }
 
 #[cfg(test)]
@@ -108,7 +132,7 @@ mod tests {
         number: u64,
         #[serde(default, deserialize_with = "scalar")]
         flag: bool,
-        #[serde(default, deserialize_with = "texts")]
+        #[serde(default, deserialize_with = "list")]
         list: Vec<String>,
     }
 

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use async_nats::ConnectErrorKind;
 use natsgate_core::{Clock, SystemClock};
 use natsgate_devkit::process::Process;
+use natsgate_devkit::{ConfigMode, ConfigModeOptions, NatsServer, NatsServerOptions};
 use natsgate_proto::v1;
 use natsgate_proto::v1::authorize_response::Result as Answer;
 use natsgate_proto::v1::decision_service_server::{DecisionService, DecisionServiceServer};
@@ -150,18 +151,7 @@ async fn a_shim_does_not_start_with_the_system_account_among_its_targets() {
         let section = cluster
             .shim_section()
             .replace("name: APP", &format!("name: {name}"));
-        let config = format!("{section}  decision: {{ endpoints: ['http://127.0.0.1:1'] }}\n");
-        let folder = Folder::new(&config);
-        let log = folder.path().join("shim.log");
-        let mut process =
-            Process::spawn("natsgate shim", &mut command(folder.path(), &["shim"]), &log).unwrap();
-        let ended = async {
-            while process.is_running() {
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, ended).await.expect("it started");
-        let said = process.logs();
+        let said = ends(&section).await;
         let refused = format!("{name} is the {kind} account, into which no grant may lead");
         assert!(said.contains(&refused), "{said}");
     }
@@ -201,4 +191,72 @@ async fn a_backend_in_another_hand_is_told_everything_and_its_grant_holds() {
     );
     assert_eq!(connect.jwt, keys.sentinel.credentials.jwt);
     assert!(!connect.sig.is_empty() && !connect.lang.is_empty() && !connect.version.is_empty());
+}
+
+/// Runs `natsgate shim` with `section`, which must not work, until it ends, and returns what it said.
+async fn ends(section: &str) -> String {
+    let config = format!("{section}  decision: {{ endpoints: ['http://127.0.0.1:1'] }}\n");
+    let folder = Folder::new(&config);
+    let log = folder.path().join("shim.log");
+    let mut process = Process::spawn("natsgate shim", &mut command(folder.path(), &["shim"]), &log).unwrap();
+    let ended = async {
+        while process.is_running() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, ended).await.expect("it went on");
+    process.logs()
+}
+
+#[tokio::test]
+async fn connections_with_each_others_users_are_noticed_at_the_start() {
+    let cluster = Cluster::start(Mode::Config, false).await;
+    let section = cluster.shim_section();
+    let line = |name: &str| {
+        section
+            .lines()
+            .find(|line| line.trim_start().starts_with(name))
+            .unwrap()
+            .to_owned()
+    };
+    let (nats, system) = (line("nats:"), line("system:"));
+    let both_callout = section.replace(&system, &nats.replacen("nats:", "system:", 1));
+    let said = ends(&both_callout).await;
+    assert!(
+        said.contains("shim.system: its user is in the account AUTH"),
+        "{said}"
+    );
+    let eviction = format!("{section}{}\n", nats.replacen("nats:", "eviction:", 1));
+    let said = ends(&eviction).await;
+    assert!(
+        said.contains("shim.eviction: its user is in the account AUTH"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn a_callout_user_that_may_not_subscribe_is_noticed() {
+    let keys = ConfigMode::generate(ConfigModeOptions::default()).unwrap();
+    let entry = format!("{{ user: \"{}\", ", keys.callout_user.user);
+    let permissions = "permissions: { subscribe: { deny: \"$SYS.REQ.USER.AUTH\" } }, ";
+    let config = keys
+        .server_config()
+        .replace(&entry, &format!("{entry}{permissions}"));
+    assert!(config.contains("deny"), "{config}");
+    install_crypto();
+    let nats = NatsServer::start(NatsServerOptions {
+        config,
+        ..Default::default()
+    })
+    .await
+    .unwrap();
+    let cluster = Cluster {
+        nats,
+        keys: Keys::Config(Box::new(keys)),
+    };
+    let said = ends(&cluster.shim_section()).await;
+    assert!(
+        said.contains("shim.nats: the server refuses its user the subscription"),
+        "{said}"
+    );
 }

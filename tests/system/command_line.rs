@@ -241,6 +241,12 @@ fn what_is_wrong_is_said_in_one_line() {
             &["log.level: "],
         ),
         (
+            "a level that is none",
+            format!("log: {{ level: inf }}\n{good}"),
+            "shim",
+            &["log.level: "],
+        ),
+        (
             "not YAML",
             "shim: [".to_owned(),
             "shim",

@@ -7,6 +7,7 @@ use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, Event};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 /// The longest wait between two attempts to reconnect.
@@ -80,11 +81,15 @@ pub enum ConnectError {
 }
 
 /// Connects, and goes on trying for ever: a server that is away now does not end the shim. `role` names the
-/// connection in logs and to the server.
+/// connection in logs and to the server; `refused` is cancelled if the server refuses a subscription.
 ///
 /// # Errors
 /// [`ConnectError`] for settings with which no attempt can succeed.
-pub async fn connect(settings: &NatsSettings, role: &'static str) -> Result<Client, ConnectError> {
+pub async fn connect(
+    settings: &NatsSettings,
+    role: &'static str,
+    refused: CancellationToken,
+) -> Result<Client, ConnectError> {
     let servers = settings.servers.join(",");
     let mut options = authenticate(ConnectOptions::new(), &settings.credentials)
         .map_err(|_| ConnectError::Credentials { role })?
@@ -95,7 +100,10 @@ pub async fn connect(settings: &NatsSettings, role: &'static str) -> Result<Clie
         .ping_interval(PING_EVERY)
         .reconnect_delay_callback(reconnect_delay)
         .require_tls(settings.require_tls)
-        .event_callback(move |event| log(role, event));
+        .event_callback({
+            let servers = servers.clone();
+            move |event| log(role, servers.clone(), refused.clone(), event)
+        });
     if let Some(file) = &settings.ca_file {
         options = options.add_root_certificates(file.clone());
     }
@@ -172,16 +180,28 @@ fn reconnect_delay(attempts: usize) -> Duration {
     }
 }
 
-async fn log(role: &'static str, event: Event) {
+async fn log(role: &'static str, servers: String, refused: CancellationToken, event: Event) {
     match event {
-        Event::Connected => info!(connection = role, "connected to NATS"),
-        Event::Disconnected => warn!(connection = role, "disconnected from NATS; reconnecting"),
+        Event::Connected => info!(connection = role, servers, "connected to NATS"),
+        Event::Disconnected => warn!(connection = role, servers, "disconnected from NATS; reconnecting"),
         Event::SlowConsumer(_) => error!(
             connection = role,
             "NATS messages were dropped: they came faster than they were taken"
         ),
-        Event::ServerError(cause) => error!(connection = role, %cause, "the nats-server reports an error"),
-        Event::ClientError(cause) => warn!(connection = role, %cause, "the NATS connection reports an error"),
+        Event::ServerError(cause) => {
+            let cause = cause.to_string();
+            if cause.contains("Permissions Violation for Subscription") {
+                refused.cancel();
+            }
+            error!(connection = role, cause, "the nats-server reports an error");
+        }
+        Event::ClientError(cause) => {
+            let cause = cause.to_string();
+            warn!(
+                connection = role,
+                servers, cause, "the NATS connection reports an error; trying again"
+            );
+        }
         other => info!(connection = role, event = %other, "NATS connection"),
     }
 }

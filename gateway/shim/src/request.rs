@@ -15,11 +15,13 @@ pub const XKEY_HEADER: &str = "Nats-Server-Xkey";
 pub enum RequestError {
     /// It is sealed, and no xkey is configured.
     #[error(
-        "the request is sealed, but no xkey is configured: set shim.xkey to the seed of the callout's xkey"
+        "the request is sealed, but no xkey is configured: set shim.xkey_seed to the seed of the callout's xkey"
     )]
     UnexpectedSeal,
     /// An xkey is configured and the request is not sealed.
-    #[error("the request is not sealed: set the xkey in the server's auth callout too, or remove shim.xkey")]
+    #[error(
+        "the request is not sealed: set the xkey in the server's auth callout too, or remove shim.xkey_seed"
+    )]
     NotSealed,
     /// It cannot be opened.
     #[error("the request cannot be opened: {0}")]
@@ -35,7 +37,7 @@ pub enum RequestError {
     ForeignXkey,
     /// It is meant for somebody else.
     #[error(
-        "the request is not for this callout: its subject is another account or issuer than the one configured"
+        "the request is not for this callout: its subject is another account or issuer than that of shim.operator_mode or shim.config_mode"
     )]
     NotForUs,
     /// It has no expiry, so no deadline.

@@ -1,6 +1,7 @@
 //! Puts a shim together, runs it and drains it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::Client;
@@ -34,12 +35,31 @@ pub enum ShimError {
     #[error("subscribing to {SUBJECT}: {0}")]
     Subscribe(async_nats::SubscribeError),
     /// A target account is one no grant may lead into.
-    #[error("shim.accounts: {name} is the {kind} account, into which no grant may lead; remove it")]
+    #[error(
+        "shim.accounts: {name} is the {kind} account, into which no grant may lead; remove it (or give the {kind} \
+         connection a user of the right account)"
+    )]
     ForbiddenAccount {
         /// The account's configured name.
         name: String,
         /// `system` or `callout`.
         kind: &'static str,
+    },
+    /// The server does not let the callout user subscribe.
+    #[error(
+        "shim.nats: the server refuses its user the subscription to {SUBJECT}; it must be the callout's user, with that \
+         permission"
+    )]
+    SubscriptionRefused,
+    /// A connection is in another account than it must be.
+    #[error("{key}: its user is in the account {account}, {why}")]
+    WrongAccount {
+        /// The connection's key: `shim.system`.
+        key: &'static str,
+        /// The account it is in.
+        account: String,
+        /// What is wrong with that.
+        why: &'static str,
     },
     /// Which account a connection is in could not be learned, so neither that no grant leads into it.
     #[error(
@@ -77,9 +97,10 @@ impl Shim {
     /// # Errors
     /// [`ShimError`] if it cannot begin.
     pub async fn run(self, stop: CancellationToken, ready: CancellationToken) -> Result<(), ShimError> {
-        let client = nats::connect(&self.settings.callout, "callout").await?;
+        let refused = CancellationToken::new();
+        let client = nats::connect(&self.settings.callout, "callout", refused.clone()).await?;
         let system = match &self.settings.system {
-            Some(settings) => Some(nats::connect(settings, "system").await?),
+            Some(settings) => Some(nats::connect(settings, "system", CancellationToken::new()).await?),
             None => {
                 warn!(
                     "no shim.system is configured: authorization requests are accepted from any key that signs as a \
@@ -90,7 +111,7 @@ impl Shim {
             }
         };
         let eviction = match &self.settings.eviction {
-            Some(settings) => Some(nats::connect(settings, "eviction").await?),
+            Some(settings) => Some(nats::connect(settings, "eviction", CancellationToken::new()).await?),
             None => system.clone(),
         };
         tokio::select! {
@@ -125,7 +146,21 @@ impl Shim {
                 ready.cancel();
             }
         });
+        // Without its subscription it would stand there and every client be denied. (While draining it tries another one,
+        // which it may do without.)
+        let shut_out = Arc::new(AtomicBool::new(false));
+        let watching = tokio::spawn({
+            let (stop, shut_out) = (stop.clone(), Arc::clone(&shut_out));
+            async move {
+                refused.cancelled().await;
+                if !stop.is_cancelled() {
+                    shut_out.store(true, Ordering::SeqCst);
+                    stop.cancel();
+                }
+            }
+        });
         callout.run(requests, stop).await;
+        watching.abort();
         telling.abort();
 
         if let Some(following) = following {
@@ -135,7 +170,11 @@ impl Shim {
             close(&connection).await;
         }
         info!("the shim stopped");
-        Ok(())
+        if shut_out.load(Ordering::SeqCst) {
+            Err(ShimError::SubscriptionRefused)
+        } else {
+            Ok(())
+        }
     }
 
     /// Refuses target accounts that are the system or the callout account, by the configuration or by what the server
@@ -146,22 +185,45 @@ impl Shim {
         system: Option<&Client>,
         eviction: Option<&Client>,
     ) -> Result<(), ShimError> {
-        if let Issuing::Operator { callout_account, .. } = &self.settings.issuing {
-            self.forbid(callout_account, "callout")?;
+        let callout_account = learn_account(callout, "callout").await?;
+        if let Issuing::Operator {
+            callout_account: configured,
+            ..
+        } = &self.settings.issuing
+            && *configured != callout_account
+        {
+            let why = "not in shim.operator_mode.callout_account";
+            return Err(ShimError::WrongAccount {
+                key: "shim.nats",
+                account: callout_account,
+                why,
+            });
         }
-        if let Some(system_account) = &self.settings.system_account {
-            self.forbid(system_account, "system")?;
+        self.forbid(&callout_account, "callout")?;
+        if let Some(configured) = &self.settings.system_account {
+            self.forbid(configured, "system")?;
         }
-        for (connection, kind) in [
-            (Some(callout), "callout"),
-            (system, "system"),
-            (eviction, "eviction"),
-        ] {
-            let Some(connection) = connection else { continue };
-            let account = learn_account(connection)
-                .await
-                .map_err(|cause| ShimError::UnknownAccount { kind, cause })?;
-            self.forbid(&account, if kind == "callout" { kind } else { "system" })?;
+        let Some(system) = system else { return Ok(()) };
+        let system_account = learn_account(system, "system").await?;
+        if system_account == callout_account {
+            let why = "the callout account, where it must be the system account";
+            return Err(ShimError::WrongAccount {
+                key: "shim.system",
+                account: system_account,
+                why,
+            });
+        }
+        self.forbid(&system_account, "system")?;
+        if let Some(eviction) = eviction {
+            let account = learn_account(eviction, "eviction").await?;
+            if account != system_account {
+                let why = "not in the system account, in which shim.system is";
+                return Err(ShimError::WrongAccount {
+                    key: "shim.eviction",
+                    account,
+                    why,
+                });
+            }
         }
         Ok(())
     }
@@ -185,7 +247,7 @@ impl Shim {
 }
 
 /// The account `client` is in. Waits for the connection as long as it takes.
-async fn learn_account(client: &Client) -> Result<String, String> {
+async fn learn_account(client: &Client, kind: &'static str) -> Result<String, ShimError> {
     let mut lookups = 0;
     loop {
         while !nats::is_connected(client) {
@@ -194,7 +256,9 @@ async fn learn_account(client: &Client) -> Result<String, String> {
         lookups += 1;
         match nats::account_of(client).await {
             Ok(account) => return Ok(account),
-            Err(cause) if lookups == ACCOUNT_LOOKUPS => return Err(cause),
+            Err(cause) if lookups == ACCOUNT_LOOKUPS => {
+                return Err(ShimError::UnknownAccount { kind, cause });
+            }
             Err(_) => tokio::time::sleep(LOOKUP_PAUSE).await,
         }
     }
