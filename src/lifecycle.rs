@@ -1,5 +1,6 @@
 //! How the process begins, stops and ends.
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -20,15 +21,16 @@ const STOP_TIME: Duration = Duration::from_secs(20);
 const SECOND_SIGNAL_AFTER: Duration = Duration::from_secs(1);
 
 /// Says on standard error why the process ends, and makes its exit code: 0, 64 for a configuration, 1 for the rest.
-#[allow(
-    clippy::print_stderr,
-    reason = "the last word of a process that may have no log yet"
-)]
 pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     let Err(error) = result else {
         return ExitCode::SUCCESS;
     };
-    eprintln!("natsgate: {}", format!("{error:#}").replace('\n', "\nnatsgate: "));
+    // Where nobody reads it any more, the exit code is all there is to say.
+    let _ = writeln!(
+        std::io::stderr(),
+        "natsgate: {}",
+        format!("{error:#}").replace('\n', "\nnatsgate: ")
+    );
     if error.is::<Problems>() || error.is::<Problem>() {
         ExitCode::from(EXIT_CONFIG)
     } else {
@@ -109,8 +111,8 @@ pub fn stop_signal() -> anyhow::Result<CancellationToken> {
     let token = stop.clone();
     tokio::spawn(async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        info!("stopping: what was taken is finished first");
         token.cancel();
+        info!("stopping: what was taken is finished first");
         // Some supervisors send the first one twice.
         tokio::time::sleep(SECOND_SIGNAL_AFTER).await;
         let again = async {

@@ -15,6 +15,8 @@ pub fn start(config: &LogConfig) -> Result<(), Problem> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // It would say so on standard error, and panic where that is a pipe nobody reads any more.
+        .log_internal_errors(false)
         .with_span_events(FmtSpan::NONE);
     let started = match config.format {
         LogFormat::Text => builder.with_ansi(false).try_init(),

@@ -1,5 +1,6 @@
 //! The decision service as a backend in any language meets it: gRPC, with health and reflection.
 
+use std::io::BufRead;
 use std::time::Duration;
 
 use natsgate_core::{Clock, SystemClock};
@@ -20,7 +21,8 @@ use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
 use crate::harness::{
-    Cluster, Gateway, Mode, PATIENCE, SHIM_READY, alice, decision_section, free_port, provider,
+    Cluster, Folder, Gateway, Mode, PATIENCE, SHIM_READY, alice, command, decision_section, free_port,
+    provider,
 };
 
 const SERVICE: &str = "natsgate.v1.DecisionService";
@@ -283,4 +285,52 @@ async fn more_than_it_takes_is_sent_away_at_once() {
     assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
     provider.set_fault(Fault::None);
     assert!(held.await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_any_more_stops_nothing() {
+    let provider = provider().await;
+    let port = free_port();
+    let folder = Folder::new(&decision_section(provider.issuer(), Some(port)));
+    let mut process = command(folder.path(), &["decision"])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let log = process.stderr.take().unwrap();
+    let log = tokio::task::spawn_blocking(move || {
+        let mut log = std::io::BufReader::new(log);
+        let mut line = String::new();
+        while !line.contains("the decision service listens") {
+            line.clear();
+            assert!(log.read_line(&mut line).unwrap() > 0, "it ended");
+        }
+        log
+    });
+    drop(log.await.unwrap());
+    let mut client = DecisionServiceClient::new(channel(port).await);
+    let token = provider.issue(alice()).unwrap();
+    assert!(client.authorize(question(&token)).await.is_ok());
+    drop(client);
+    let id = process.id().to_string();
+    assert!(
+        std::process::Command::new("kill")
+            .args(["-TERM", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let waiting = async {
+        loop {
+            if let Some(status) = process.try_wait().unwrap() {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let ended = tokio::time::timeout(PATIENCE, waiting).await;
+    if ended.is_err() {
+        process.kill().unwrap();
+    }
+    let status = ended.expect("it did not stop");
+    assert!(status.success(), "{status}");
 }
