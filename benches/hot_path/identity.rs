@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion};
-use natsgate_core::{Deadline, IdentityProvider, SystemClock};
+use natsgate_core::{Credential, Deadline, IdentityProvider, SystemClock};
 use natsgate_devkit::{DevProvider, DevProviderOptions, SigningAlgorithm, TokenSpec};
 use natsgate_identity::{OidcProvider, OidcSettings, Providers};
 use natsgate_store::InProcessCache;
@@ -43,6 +43,7 @@ pub(crate) fn benches(criterion: &mut Criterion) {
         let token = provider
             .issue(TokenSpec::new("alice").algorithm(algorithm))
             .unwrap();
+        let token = Credential::Token(token);
         group.bench_with_input(
             BenchmarkId::from_parameter(algorithm),
             &token,

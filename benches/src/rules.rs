@@ -50,6 +50,7 @@ pub fn identity() -> Identity {
         claims: claims.as_object().cloned().unwrap_or_default(),
         issued_at: Some(SystemClock.now()),
         expires_at: SystemClock.now() + Duration::from_secs(24 * 3600),
+        evidence: natsgate_core::Evidence::SignedToken { key_id: None },
     }
 }
 

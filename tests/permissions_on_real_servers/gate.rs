@@ -169,6 +169,7 @@ pub fn granted(rules: Value) -> v1::Grant {
         claims: serde_json::Map::new(),
         issued_at: None,
         expires_at: SystemClock.now() + Duration::from_secs(3600),
+        evidence: natsgate_core::Evidence::SignedToken { key_id: None },
     };
     let memberships: [Membership; 0] = [];
     let connection = Connection::default();

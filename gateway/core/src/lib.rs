@@ -7,28 +7,42 @@
 
 pub mod cache;
 pub mod clock;
+pub mod concern;
 pub mod connection;
+pub mod credential;
 pub mod deadline;
+pub mod freshness;
 pub mod grant;
 pub mod identity;
 pub mod limits;
+pub mod lookup;
 pub mod membership;
 pub mod outcome;
 pub mod permissions;
 pub mod principal;
+pub mod revision;
+pub mod revocation;
+pub mod revocation_log;
 pub mod subject;
 
 pub use cache::{Cache, CacheError, CacheKey};
 pub use clock::{Clock, SystemClock};
+pub use concern::Concern;
 pub use connection::Connection;
+pub use credential::{CertificateChain, Credential};
 pub use deadline::{Deadline, DeadlinePassed};
+pub use freshness::{ClaimsStanding, Freshness, Position};
 pub use grant::Grant;
-pub use identity::{Identity, IdentityProvider};
+pub use identity::{Evidence, Identity, IdentityProvider};
 pub use limits::{ConnectionType, Limits, NotAdmitted, TimeOfDay, TimeWindow, TimeWindows};
+pub use lookup::{CacheTimes, Fact, Lookup, Source};
 pub use membership::{Membership, MembershipSource};
 pub use outcome::{Denial, DenialReason, Failure, Unavailable};
 pub use permissions::{
     Permissions, PublishPermissions, ResponsePermission, SubscribePermissions, SubscribeSubject,
 };
 pub use principal::Principal;
+pub use revision::{Epoch, NotARevision, Revision};
+pub use revocation::{Change, EntryId, LogEntry, PolicyGeneration, Selector};
+pub use revocation_log::{Appended, Head, Idempotency, LogError, NewEntry, RevocationLog, Witness};
 pub use subject::{QueueGroup, Subject, SubjectError, UnsafeToken};

@@ -1,7 +1,10 @@
 //! What somebody belongs to, and the port to where that is known.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::deadline::Deadline;
 use crate::identity::Identity;
@@ -34,4 +37,20 @@ pub trait MembershipSource: Send + Sync {
     /// [`Failure::Denied`] if what the source says cannot be right (a claim of the wrong type);
     /// [`Failure::Unavailable`] if it could not be asked before `deadline`. Never an empty list instead of an error.
     async fn memberships(&self, identity: &Identity, deadline: Deadline) -> Result<Vec<Membership>, Failure>;
+
+    /// Everything of `identity` that the answer depends on, for the key of a cached answer. `None` for a source that has
+    /// its answers at hand: nothing is gained by keeping them.
+    fn cache_key(&self, _identity: &Identity) -> Option<Zeroizing<Vec<u8>>> {
+        None
+    }
+
+    /// How far the source may be behind the truth: a read replica's lag.
+    fn lag(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Whether the answer is read out of the identity's own claims, and so as old as they are.
+    fn reads_claims(&self) -> bool {
+        false
+    }
 }

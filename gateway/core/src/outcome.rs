@@ -51,6 +51,14 @@ pub enum DenialReason {
     SourceNotAllowed,
     /// The connection is of a type its session is not limited to.
     ConnectionTypeNotAllowed,
+    /// The provider says that the token is not, or no more, in force.
+    InactiveToken,
+    /// The token is valid for longer than the configured `max_token_life`, or does not say since when.
+    LifeTooLong,
+    /// Something that concerns the token's claims was revoked after it was issued, and the provider cannot be asked.
+    Superseded,
+    /// The client's certificate does not name anybody as configured.
+    BadCertificate,
     /// A rule could not be evaluated, so what it would have taken away is not known.
     PolicyError,
 }
@@ -79,6 +87,10 @@ impl DenialReason {
             Self::LimitsConflict => "limits_conflict",
             Self::SourceNotAllowed => "source_not_allowed",
             Self::ConnectionTypeNotAllowed => "connection_type_not_allowed",
+            Self::InactiveToken => "inactive_token",
+            Self::LifeTooLong => "life_too_long",
+            Self::Superseded => "superseded",
+            Self::BadCertificate => "bad_certificate",
             Self::PolicyError => "policy_error",
         }
     }

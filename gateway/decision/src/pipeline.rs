@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use futures::future::try_join_all;
 use natsgate_core::{
-    Clock, Connection, Deadline, Denial, DenialReason, Failure, Grant, Identity, IdentityProvider,
-    Membership, MembershipSource, NotAdmitted, Principal,
+    Clock, Connection, Credential, Deadline, Denial, DenialReason, Failure, Grant, Identity,
+    IdentityProvider, Membership, MembershipSource, NotAdmitted, Principal,
 };
 use natsgate_policy::{Facts, Policy};
 use natsgate_proto::v1::ConnectOptions;
@@ -66,10 +66,11 @@ impl Pipeline {
 
     async fn identify(&self, connect: &ConnectOptions, deadline: Deadline) -> Result<Identity, Failure> {
         let token = credential::find(connect, &self.credentials, self.max_token_bytes)?;
+        let credential = Credential::Token(token);
         bound(
             deadline,
             "verifying the token",
-            self.identities.identify(&token, deadline),
+            self.identities.identify(&credential, deadline),
         )
         .await
     }
@@ -144,7 +145,6 @@ mod tests {
 
     use async_trait::async_trait;
     use natsgate_core::SystemClock;
-    use secrecy::SecretString;
     use serde_json::json;
 
     use super::*;
@@ -154,13 +154,14 @@ mod tests {
 
     #[async_trait]
     impl IdentityProvider for Alice {
-        async fn identify(&self, _: &SecretString, _: Deadline) -> Result<Identity, Failure> {
+        async fn identify(&self, _: &Credential, _: Deadline) -> Result<Identity, Failure> {
             Ok(Identity {
                 principal: Principal::new("https://login.example", "alice"),
                 provider: "corp".into(),
                 claims: serde_json::Map::new(),
                 issued_at: None,
                 expires_at: SystemClock.now() + Duration::from_secs(3600),
+                evidence: natsgate_core::Evidence::SignedToken { key_id: None },
             })
         }
     }

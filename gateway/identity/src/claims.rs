@@ -6,7 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 use natsgate_core::clock::from_unix_seconds;
-use natsgate_core::{Denial, DenialReason, Identity, Principal};
+use natsgate_core::{Denial, DenialReason, Evidence, Identity, Principal};
 use serde_json::{Map, Value};
 
 use crate::claim_path;
@@ -53,6 +53,7 @@ pub(crate) fn check(
         claims,
         issued_at,
         expires_at,
+        evidence: Evidence::SignedToken { key_id: None },
     })
 }
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use natsgate_core::{
-    Cache, Clock, Deadline, Denial, DenialReason, Failure, Identity, IdentityProvider, Unavailable,
+    Cache, Clock, Credential, Deadline, Denial, DenialReason, Evidence, Failure, Identity, IdentityProvider,
+    Unavailable,
 };
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 
 use crate::claims;
 use crate::key_source::KeySource;
@@ -107,7 +108,9 @@ impl OidcProvider {
                 ),
             ));
         }
-        Ok(claims::check(&self.settings, token.claims, self.clock.now())?)
+        let mut identity = claims::check(&self.settings, token.claims, self.clock.now())?;
+        identity.evidence = Evidence::SignedToken { key_id: token.kid };
+        Ok(identity)
     }
 
     fn check_header(&self, token: &Token<'_>) -> Result<(), Denial> {
@@ -149,7 +152,13 @@ fn media_type(typ: &str) -> String {
 
 #[async_trait]
 impl IdentityProvider for OidcProvider {
-    async fn identify(&self, token: &SecretString, deadline: Deadline) -> Result<Identity, Failure> {
+    async fn identify(&self, credential: &Credential, deadline: Deadline) -> Result<Identity, Failure> {
+        let Credential::Token(token) = credential else {
+            return Err(Failure::denied(
+                DenialReason::NoCredentials,
+                "the client sent no token",
+            ));
+        };
         let text = token.expose_secret();
         self.check_size(text)?;
         self.verify(Token::parse(text)?, deadline).await

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use natsgate_core::{Deadline, DenialReason, Failure, Identity, IdentityProvider};
-use secrecy::{ExposeSecret, SecretString};
+use natsgate_core::{Credential, Deadline, DenialReason, Failure, Identity, IdentityProvider};
+use secrecy::ExposeSecret;
 
 use crate::oidc::OidcProvider;
 use crate::settings::SettingsError;
@@ -66,7 +66,13 @@ impl Providers {
 
 #[async_trait]
 impl IdentityProvider for Providers {
-    async fn identify(&self, token: &SecretString, deadline: Deadline) -> Result<Identity, Failure> {
+    async fn identify(&self, credential: &Credential, deadline: Deadline) -> Result<Identity, Failure> {
+        let Credential::Token(token) = credential else {
+            return Err(Failure::denied(
+                DenialReason::NoCredentials,
+                "the client sent no token",
+            ));
+        };
         let text = token.expose_secret();
         // Whose it is shows only inside, so the largest of all bounds comes first and the provider's own after.
         if text.len() > self.max_token_bytes {

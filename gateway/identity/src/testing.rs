@@ -42,6 +42,7 @@ pub(crate) fn identity(issuer: &str, subject: &str) -> Identity {
         claims: Map::new(),
         issued_at: None,
         expires_at: from_unix_seconds(START + 600).unwrap(),
+        evidence: natsgate_core::Evidence::SignedToken { key_id: None },
     }
 }
 

@@ -268,6 +268,7 @@ proptest! {
             claims: case.claims.clone(),
             issued_at: None,
             expires_at: UNIX_EPOCH + Duration::from_secs(1),
+            evidence: natsgate_core::Evidence::SignedToken { key_id: None },
         };
         let connection = Connection { cluster: "east".to_owned(), ..Connection::default() };
         let evaluation = case.policy().evaluate(&Facts {

@@ -142,6 +142,10 @@ impl MembershipSource for ClaimMemberships {
         &self.name
     }
 
+    fn reads_claims(&self) -> bool {
+        true
+    }
+
     async fn memberships(
         &self,
         identity: &Identity,

@@ -34,7 +34,10 @@ impl Scene {
     }
 
     async fn identify(&self, token: &str) -> Result<Identity, Failure> {
-        let outcome = self.provider.identify(&SecretString::from(token), soon()).await;
+        let outcome = self
+            .provider
+            .identify(&Credential::Token(token.into()), soon())
+            .await;
         if let Err(failure) = &outcome {
             let shown = format!("{failure} {failure:?}");
             for part in token.split('.').filter(|part| part.len() > 8) {
@@ -79,7 +82,7 @@ async fn a_good_token_of_every_algorithm_is_accepted() {
         )
         .unwrap();
         let identity = provider
-            .identify(&SecretString::from(key.sign(&idp.claims())), soon())
+            .identify(&Credential::Token(key.sign(&idp.claims()).into()), soon())
             .await
             .unwrap();
         assert_eq!(identity.principal.subject, "alice", "{algorithm}");

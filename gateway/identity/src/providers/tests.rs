@@ -14,7 +14,7 @@ fn provider(settings: OidcSettings) -> OidcProvider {
 }
 
 async fn reason(providers: &Providers, token: &str) -> DenialReason {
-    match providers.identify(&SecretString::from(token), soon()).await {
+    match providers.identify(&Credential::Token(token.into()), soon()).await {
         Err(Failure::Denied(denial)) => denial.reason,
         other => panic!("{other:?}"),
     }
@@ -36,7 +36,7 @@ async fn the_issuer_chooses_who_verifies_and_nothing_else() {
     let providers = Providers::new(vec![provider(a.settings()), provider(b_settings)]).unwrap();
 
     for (idp, key, name) in [(&a, &a_key, "corp"), (&b, &b_key, "partner")] {
-        let token = SecretString::from(key.sign(&idp.claims()));
+        let token = Credential::Token(key.sign(&idp.claims()).into());
         let identity = providers.identify(&token, soon()).await.unwrap();
         assert_eq!(
             (identity.provider.as_str(), &identity.principal.issuer),
@@ -70,7 +70,7 @@ async fn the_issuer_chooses_who_verifies_and_nothing_else() {
         let mut claims = idp.claims();
         claims["padding"] = json!("x".repeat(1000));
         let outcome = providers
-            .identify(&SecretString::from(key.sign(&claims)), soon())
+            .identify(&Credential::Token(key.sign(&claims).into()), soon())
             .await;
         assert_eq!(outcome.is_ok(), reached, "{outcome:?}");
     }

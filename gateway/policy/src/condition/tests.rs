@@ -25,6 +25,7 @@ fn holds(text: &str, claims: Json) -> Result<bool, String> {
         claims: claims.as_object().unwrap().clone(),
         issued_at: None,
         expires_at: UNIX_EPOCH,
+        evidence: natsgate_core::Evidence::SignedToken { key_id: None },
     };
     let connection = Connection {
         cluster: "east".to_owned(),

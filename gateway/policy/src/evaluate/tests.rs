@@ -57,6 +57,7 @@ impl Case {
             claims: self.claims.as_object().unwrap().clone(),
             issued_at: None,
             expires_at: at(self.expires),
+            evidence: natsgate_core::Evidence::SignedToken { key_id: None },
         };
         self.policy.evaluate(&Facts {
             identity: &identity,

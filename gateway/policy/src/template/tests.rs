@@ -18,6 +18,7 @@ fn render(source: &str, claims: Value, id: &str) -> Result<String, RenderError> 
         claims: claims.as_object().unwrap().clone(),
         issued_at: None,
         expires_at: UNIX_EPOCH,
+        evidence: natsgate_core::Evidence::SignedToken { key_id: None },
     };
     let connection = Connection {
         cluster: "east".to_owned(),

@@ -1,0 +1,188 @@
+//! What the revocation log says: that facts of before do not count any more, for whom, and why.
+
+use std::fmt;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use crate::concern::Concern;
+use crate::membership::Membership;
+use crate::principal::Principal;
+use crate::revision::Revision;
+
+/// Whom or what a revocation concerns.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Selector {
+    /// One principal, in everything.
+    Principal {
+        /// Who.
+        principal: Principal,
+    },
+    /// One principal's memberships in one resource.
+    Membership {
+        /// Who.
+        principal: Principal,
+        /// The kind of resource.
+        kind: String,
+        /// The resource's id.
+        id: String,
+    },
+    /// A whole resource: everybody's memberships in it.
+    Resource {
+        /// The kind of resource.
+        kind: String,
+        /// The resource's id.
+        id: String,
+    },
+    /// A role in every resource of a kind.
+    Role {
+        /// The kind of resource.
+        kind: String,
+        /// The role.
+        role: String,
+    },
+    /// What one policy rule gives.
+    Rule {
+        /// The rule's name.
+        name: String,
+    },
+    /// One session.
+    Session {
+        /// The nats-server's id.
+        server_id: String,
+        /// The client's id on that server.
+        client_id: u64,
+    },
+    /// Every session of a NATS account.
+    Account {
+        /// The account, by the name policies have for it.
+        name: String,
+    },
+    /// Everything one provider vouches for.
+    Provider {
+        /// Its issuer.
+        issuer: String,
+    },
+    /// Everything one of a provider's keys signed.
+    SigningKey {
+        /// The provider's issuer.
+        issuer: String,
+        /// The key's `kid`.
+        key_id: String,
+    },
+    /// One token.
+    Token {
+        /// The provider's issuer.
+        issuer: String,
+        /// The token's `jti`.
+        token_id: String,
+    },
+    /// One session at the provider.
+    ProviderSession {
+        /// The provider's issuer.
+        issuer: String,
+        /// The session's `sid`.
+        session_id: String,
+    },
+}
+
+/// What one entry of the log says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Change {
+    /// Something was revoked.
+    Revoked {
+        /// Whom or what it concerns.
+        selector: Selector,
+        /// Why, in the words of whoever revoked.
+        reason: String,
+        /// Who revoked: a caller's name.
+        actor: String,
+    },
+    /// Memberships of one principal were given or taken at their source.
+    MembershipsChanged {
+        /// Whose.
+        principal: Principal,
+        /// Those given.
+        given: Vec<Membership>,
+        /// Those taken.
+        taken: Vec<Membership>,
+        /// Who changed them: a caller's name.
+        actor: String,
+    },
+    /// Another policy is in force.
+    PolicyChanged {
+        /// Which, and how new.
+        policy: PolicyGeneration,
+    },
+}
+
+/// A policy, and how new it is. Of two the one of the higher generation is in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyGeneration {
+    /// Counts up with every change.
+    pub generation: u64,
+    /// The policy's digest.
+    pub digest: String,
+}
+
+impl Change {
+    /// What facts must not be older than this entry to count. Empty where only sessions are concerned.
+    ///
+    /// One membership of a principal taken or given concerns all that is known of the principal: what was cached may
+    /// hold it under another name, and an entry that says "no membership" does not name it at all.
+    pub fn concerns(&self) -> Vec<Concern> {
+        match self {
+            Self::MembershipsChanged { principal, .. } => vec![Concern::principal(principal)],
+            Self::PolicyChanged { .. } => Vec::new(),
+            Self::Revoked { selector, .. } => match selector {
+                Selector::Principal { principal } | Selector::Membership { principal, .. } => {
+                    vec![Concern::principal(principal)]
+                }
+                Selector::Resource { kind, id } => vec![Concern::resource(kind, id)],
+                Selector::Role { kind, role } => vec![Concern::role(kind, role)],
+                Selector::Provider { issuer } => vec![Concern::provider(issuer)],
+                Selector::SigningKey { issuer, key_id } => vec![Concern::signing_key(issuer, key_id)],
+                Selector::Token { issuer, token_id } => vec![Concern::token(issuer, token_id)],
+                Selector::ProviderSession { issuer, session_id } => {
+                    vec![Concern::provider_session(issuer, session_id)]
+                }
+                Selector::Rule { .. } | Selector::Session { .. } | Selector::Account { .. } => Vec::new(),
+            },
+        }
+    }
+}
+
+/// Names one entry, wherever in whatever epoch it stands: 16 random bytes, so that one which is appended again is known.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct EntryId(pub [u8; 16]);
+
+impl fmt::Debug for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EntryId({self})")
+    }
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&data_encoding::BASE32_NOPAD.encode(&self.0).to_ascii_lowercase())
+    }
+}
+
+/// One entry of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEntry {
+    /// Its name.
+    pub id: EntryId,
+    /// Where it stands.
+    pub revision: Revision,
+    /// The sequence of the entry before it; 0 for the first. A reader who has not applied that one has a gap.
+    pub predecessor: u64,
+    /// When it was made, by its maker's clock.
+    pub at: SystemTime,
+    /// What it says.
+    pub change: Change,
+}
