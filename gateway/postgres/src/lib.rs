@@ -1,0 +1,1 @@
+//! A connection to PostgreSQL: pooled, over TLS, every call bounded in time.
