@@ -14,6 +14,10 @@ impl Concern {
     /// Everything there is: every fact has this concern, whether it says so or not.
     pub const EVERYTHING: Self = Self([0; 16]);
 
+    /// Any claim that may name a resource or a role. Every cached fact that holds a provider's claims has this concern:
+    /// which of its claims are memberships shows only later, so a revoked resource or role voids them all.
+    pub const CLAIMS: Self = Self([1; 16]);
+
     fn new(kind: &str, parts: &[&str]) -> Self {
         let mut hash = Sha256::new();
         for part in std::iter::once(&kind).chain(parts) {
@@ -81,6 +85,7 @@ mod tests {
     fn concerns_differ_by_kind_and_by_every_part() {
         let all = [
             Concern::EVERYTHING,
+            Concern::CLAIMS,
             Concern::principal(&Principal::new("a", "bc")),
             Concern::principal(&Principal::new("ab", "c")),
             Concern::resource("a", "bc"),

@@ -142,8 +142,8 @@ impl Change {
                 Selector::Principal { principal } | Selector::Membership { principal, .. } => {
                     vec![Concern::principal(principal)]
                 }
-                Selector::Resource { kind, id } => vec![Concern::resource(kind, id)],
-                Selector::Role { kind, role } => vec![Concern::role(kind, role)],
+                Selector::Resource { kind, id } => vec![Concern::resource(kind, id), Concern::CLAIMS],
+                Selector::Role { kind, role } => vec![Concern::role(kind, role), Concern::CLAIMS],
                 Selector::Provider { issuer } => vec![Concern::provider(issuer)],
                 Selector::SigningKey { issuer, key_id } => vec![Concern::signing_key(issuer, key_id)],
                 Selector::Token { issuer, token_id } => vec![Concern::token(issuer, token_id)],
