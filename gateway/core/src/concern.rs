@@ -38,6 +38,22 @@ impl Concern {
         Self::new("principal", &[&principal.issuer, &principal.subject])
     }
 
+    /// All that membership sources know of one principal. Its identity stays: a membership given or taken does not make
+    /// a token older.
+    pub fn memberships_of(principal: &Principal) -> Self {
+        Self::new("memberships_of", &[&principal.issuer, &principal.subject])
+    }
+
+    /// All claims about one principal that a provider was asked for.
+    pub fn claims_of(principal: &Principal) -> Self {
+        Self::new("claims_of", &[&principal.issuer, &principal.subject])
+    }
+
+    /// One principal's memberships in one resource, as a claim may have them.
+    pub fn member(principal: &Principal, kind: &str, id: &str) -> Self {
+        Self::new("member", &[&principal.issuer, &principal.subject, kind, id])
+    }
+
     /// All memberships in one resource.
     pub fn resource(kind: &str, id: &str) -> Self {
         Self::new("resource", &[kind, id])
@@ -88,6 +104,9 @@ mod tests {
             Concern::CLAIMS,
             Concern::principal(&Principal::new("a", "bc")),
             Concern::principal(&Principal::new("ab", "c")),
+            Concern::memberships_of(&Principal::new("a", "bc")),
+            Concern::claims_of(&Principal::new("a", "bc")),
+            Concern::member(&Principal::new("a", "b"), "c", ""),
             Concern::resource("a", "bc"),
             Concern::role("a", "bc"),
             Concern::token("a", "bc"),

@@ -132,16 +132,23 @@ pub struct PolicyGeneration {
 impl Change {
     /// What facts must not be older than this entry to count. Empty where only sessions are concerned.
     ///
-    /// One membership of a principal taken or given concerns all that is known of the principal: what was cached may
-    /// hold it under another name, and an entry that says "no membership" does not name it at all.
+    /// One membership of a principal given or taken concerns everything that sources know of the principal's memberships:
+    /// an answer that says "none" names no resource. Which facts have which concerns:
+    /// - memberships: [`Concern::principal`], [`Concern::memberships_of`], [`Concern::membership`] of each;
+    /// - what a provider said when asked: those of [`Identity::concerns`](crate::Identity::concerns),
+    ///   [`Concern::claims_of`], [`Concern::CLAIMS`];
+    /// - memberships read from a token's claims: [`Concern::membership`] and [`Concern::member`] of each.
     pub fn concerns(&self) -> Vec<Concern> {
         match self {
-            Self::MembershipsChanged { principal, .. } => vec![Concern::principal(principal)],
+            Self::MembershipsChanged { principal, .. } => vec![Concern::memberships_of(principal)],
             Self::PolicyChanged { .. } => Vec::new(),
             Self::Revoked { selector, .. } => match selector {
-                Selector::Principal { principal } | Selector::Membership { principal, .. } => {
-                    vec![Concern::principal(principal)]
-                }
+                Selector::Principal { principal } => vec![Concern::principal(principal)],
+                Selector::Membership { principal, kind, id } => vec![
+                    Concern::memberships_of(principal),
+                    Concern::claims_of(principal),
+                    Concern::member(principal, kind, id),
+                ],
                 Selector::Resource { kind, id } => vec![Concern::resource(kind, id), Concern::CLAIMS],
                 Selector::Role { kind, role } => vec![Concern::role(kind, role), Concern::CLAIMS],
                 Selector::Provider { issuer } => vec![Concern::provider(issuer)],
