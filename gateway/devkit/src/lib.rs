@@ -12,6 +12,7 @@ pub mod error;
 pub mod log_capture;
 pub mod nats;
 pub mod oidc;
+pub mod postgres;
 pub mod process;
 pub mod redis;
 pub mod tools;
@@ -23,8 +24,14 @@ pub use nats::config_mode::{ConfigMode, ConfigModeOptions, ConfiguredUser};
 pub use nats::operator_mode::{OperatorMode, OperatorModeOptions, PreparedUser, TargetAccount};
 pub use nats::server::{ClusterOptions, NatsServer, NatsServerOptions};
 pub use oidc::algorithm::SigningAlgorithm;
-pub use oidc::certified::{OidcProvider, OidcProviderOptions, TokenOptions};
-pub use oidc::development::{DevProvider, DevProviderOptions, Fault, Fetches, Person};
+pub use oidc::certified::{
+    IntrospectionClient, OidcProvider, OidcProviderOptions, TokenFormat, TokenOptions,
+};
+pub use oidc::development::{DevProvider, DevProviderOptions, Fault, Fetches, INTROSPECTION_CLIENT, Person};
 pub use oidc::spec::{Signature, TokenSpec};
-pub use redis::RedisServer;
+pub use postgres::{PostgresOptions, PostgresServer, PostgresTls};
+pub use redis::{
+    RedisCluster, RedisDump, RedisOptions, RedisSentinels, RedisServer, RedisTls,
+    assert_nothing_in_the_clear, in_the_clear,
+};
 pub use tools::NatsVersion;

@@ -116,7 +116,12 @@ impl Process {
     /// # Errors
     /// The system refuses the signal or the wait.
     pub async fn stop(&mut self) -> Result<(), DevkitError> {
-        if self.child.is_none() || self.signal(Signal::TERM).is_err() {
+        self.stop_by(Signal::TERM).await
+    }
+
+    /// As [`Self::stop`], by the signal that asks this program to end.
+    pub(crate) async fn stop_by(&mut self, signal: Signal) -> Result<(), DevkitError> {
+        if self.child.is_none() || self.signal(signal).is_err() {
             return self.kill();
         }
         let ended = async {
@@ -126,6 +131,22 @@ impl Process {
         };
         // In time or not: what is left is killed, and the child is waited for.
         let _in_time = tokio::time::timeout(GRACE, ended).await;
+        self.kill()
+    }
+
+    /// As [`Self::stop_by`], for a destructor: waits without giving way to others.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a destructor cannot await, and what comes after it relies on the end"
+    )]
+    pub(crate) fn end_by(&mut self, signal: Signal) -> Result<(), DevkitError> {
+        if self.child.is_some() && self.signal(signal).is_ok() {
+            let mut waited = Duration::ZERO;
+            while self.is_running() && waited < GRACE {
+                std::thread::sleep(LOOK_AGAIN);
+                waited = waited.saturating_add(LOOK_AGAIN);
+            }
+        }
         self.kill()
     }
 

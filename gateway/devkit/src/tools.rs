@@ -1,5 +1,5 @@
-//! Finds the binaries that `make setup` put into `.tools/`: nats-server in several versions and a Redis; and the
-//! folder of the npm package oidc-provider.
+//! Finds the binaries that `make setup` put into `.tools/`: nats-server in several versions, a Redis and a PostgreSQL;
+//! and the folder of the npm package oidc-provider.
 //!
 //! The folder is the environment variable `NATSGATE_TOOLS` where it is set; otherwise the first `.tools` met when
 //! walking up from the current directory, from the package being tested, from this crate's own source and from the
@@ -61,6 +61,18 @@ pub fn nats_server(version: NatsVersion) -> Result<PathBuf, DevkitError> {
 /// [`DevkitError::ToolMissing`] when `make setup` has not put it there.
 pub fn redis_server() -> Result<PathBuf, DevkitError> {
     find("redis-server", Path::new("redis-server"))
+}
+
+/// A program of PostgreSQL (`postgres`, `initdb`), where it really lies: it may be run by another user, who need not be
+/// able to come by through `.tools`.
+///
+/// # Errors
+/// [`DevkitError::ToolMissing`] when `make setup` has not put it there.
+pub fn postgres_program(name: &str) -> Result<PathBuf, DevkitError> {
+    let found = find(&format!("PostgreSQL ({name})"), &Path::new("postgres").join(name))?;
+    found
+        .canonicalize()
+        .map_err(DevkitError::io(format!("find out where {} is", found.display())))
 }
 
 /// The script that runs the npm package oidc-provider; node itself is expected on `PATH`.
