@@ -9,6 +9,7 @@ use crate::concern::Concern;
 use crate::membership::Membership;
 use crate::principal::Principal;
 use crate::revision::Revision;
+use crate::revocation_log::Idempotency;
 
 /// Whom or what a revocation concerns.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -192,4 +193,7 @@ pub struct LogEntry {
     pub at: SystemTime,
     /// What it says.
     pub change: Change,
+    /// What made its append happen once: whoever appends it again after a loss of the log gives it along, so that
+    /// the caller's own repetition is still known.
+    pub idempotency: Option<Idempotency>,
 }

@@ -6,14 +6,15 @@
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::deadline::Deadline;
-use crate::revision::Revision;
+use crate::revision::{Epoch, Revision};
 use crate::revocation::{Change, EntryId, LogEntry, PolicyGeneration};
 
 /// What makes an append happen once, however often it is asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Idempotency {
     /// A digest of caller, method and the caller's key: another caller's same key is another request.
     pub key: [u8; 32],
@@ -52,13 +53,23 @@ pub struct Head {
     pub revision: Revision,
     /// The oldest sequence still held; older ones were trimmed. One beyond the end if nothing is held.
     pub oldest: u64,
-    /// Since when nothing that was appended is missing, trimmed entries aside; `None` for ever.
+    /// Since when nothing that was appended is missing, be it lost or trimmed; `None` for ever.
     pub complete_since: Option<SystemTime>,
     /// The policy in force, if instances coordinate it.
     pub policy: Option<PolicyGeneration>,
 }
 
-/// What somebody knows of the log whom a loss of it did not touch.
+/// A part of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogPage {
+    /// The epoch that the log itself was in when this was read.
+    pub epoch: Epoch,
+    /// The entries, oldest first.
+    pub entries: Vec<LogEntry>,
+}
+
+/// What somebody knows of the log whom a loss of it did not touch. Told of an epoch that has ended only when everything
+/// that he knows to be missing was appended again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Witness {
     /// How far they have applied it.
@@ -100,18 +111,20 @@ pub trait RevocationLog: Send + Sync {
     /// knows that nothing was appended before this call began that he is not told of.
     ///
     /// If the log is not the one of its epoch any more (another primary, or emptied, or set back), a new epoch begins.
-    /// It is complete since `witness` says so, if the witness saw the old one's end.
+    /// It is complete since then, until a `witness` comes who saw the old one's end and has appended again what was lost:
+    /// then since he says so.
     ///
     /// # Errors
     /// [`LogError`].
     async fn tick(&self, witness: Option<&Witness>, deadline: Deadline) -> Result<Head, LogError>;
 
     /// The entries after sequence `after`, oldest first, `limit` at most, of whatever epoch: what an epoch takes over
-    /// from the one before keeps its place. Fewer than asked for, only if there are no more.
+    /// from the one before keeps its place. Fewer than asked for, only if there are no more. The reader must see to it that
+    /// they are of the same log as the [`Head`] he reads up to: a primary that was cut off may still answer reads.
     ///
     /// # Errors
     /// [`LogError`].
-    async fn read(&self, after: u64, limit: usize, deadline: Deadline) -> Result<Vec<LogEntry>, LogError>;
+    async fn read(&self, after: u64, limit: usize, deadline: Deadline) -> Result<LogPage, LogError>;
 
     /// Changes whenever something was appended, as far as announcements arrive. No more than a hint to look.
     fn doorbell(&self) -> watch::Receiver<u64>;
