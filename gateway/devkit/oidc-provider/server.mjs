@@ -1,11 +1,14 @@
-// oidc-provider, set up for natsgate's tests: real authorization code flow with PKCE and client credentials, JWT access
-// tokens, keys made at start. Logs anybody in as anybody: loopback only, never for production.
+// oidc-provider, set up for natsgate's tests: real authorization code flow with PKCE and client credentials, JWT and opaque
+// access tokens, introspection, userinfo, revocation, keys made at start. Logs anybody in as anybody: loopback only, never
+// for production.
 //
-// One argument, JSON: { ready_file, port, audience, alg, ttl }. When it listens it writes { issuer } to ready_file.
+// One argument, JSON: { ready_file, port, audience, alg, ttl, introspection_key }. When it listens it writes { issuer } to
+// ready_file. `introspection_key` is the public JWK of the client natsgate-key, or null.
 //
 // What a token shall be is agreed beforehand: POST /devkit/tickets { subject, ttl, claims } answers { ticket }, which
 // an authorization request carries as its login_hint, and a client_credentials request as `ticket`.
-// The audience and the algorithm are the resource's: urn:natsgate:resource?audience=nats&alg=ES256.
+// Audience, format and algorithm are the resource's: urn:natsgate:resource?audience=nats&alg=ES256&format=opaque. A token for
+// no resource is opaque and has no audience; it is the only kind that userinfo answers for.
 
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { renameSync, writeFileSync } from 'node:fs';
@@ -15,7 +18,6 @@ import { createServer } from 'node:http';
 import Provider from 'oidc-provider';
 
 const options = JSON.parse(process.argv[2]);
-const RESOURCE = 'urn:natsgate:resource';
 
 const tickets = new Map();
 const ticketOfGrant = new Map();
@@ -29,6 +31,13 @@ const jwks = {
     key('ES256', generateKeyPairSync('ec', { namedCurve: 'P-256' })),
   ],
 };
+
+// Characters that mean something in a form, so that whoever forgets to encode them is found out.
+const INTROSPECTION_SECRET = 'development only: +%&=';
+
+function introspector(client_id, more) {
+  return { client_id, grant_types: ['client_credentials'], response_types: [], redirect_uris: [], ...more };
+}
 
 function ticketOfToken(ctx, token) {
   return ticketOfGrant.get(token.grantId) ?? tickets.get(ctx?.oidc?.body?.ticket);
@@ -61,26 +70,40 @@ const provider = new Provider(issuer, {
       response_types: [],
       redirect_uris: [],
     },
+    introspector('natsgate-basic', { token_endpoint_auth_method: 'client_secret_basic', client_secret: INTROSPECTION_SECRET }),
+    introspector('natsgate-post', { token_endpoint_auth_method: 'client_secret_post', client_secret: INTROSPECTION_SECRET }),
+    ...(options.introspection_key
+      ? [introspector('natsgate-key', {
+          token_endpoint_auth_method: 'private_key_jwt',
+          jwks: { keys: [options.introspection_key] },
+        })]
+      : []),
   ],
   pkce: { required: () => true },
   scopes: ['openid'],
   ttl: { AccessToken: life, ClientCredentials: life, Interaction: 600, Session: 600, Grant: 600, IdToken: 600 },
-  findAccount: (ctx, id) => ({ accountId: id, claims: async () => ({ sub: id }) }),
+  claims: { openid: ['sub', 'email', 'projects'] },
+  findAccount: (ctx, id, token) => ({
+    accountId: id,
+    claims: async () => ({ ...ticketOfGrant.get(token?.grantId)?.claims, sub: id }),
+  }),
   extraTokenClaims: (ctx, token) => ticketOfToken(ctx, token)?.claims,
   interactions: { url: (ctx, interaction) => `/interaction/${interaction.uid}` },
   features: {
     devInteractions: { enabled: false },
     clientCredentials: { enabled: true },
+    introspection: { enabled: true },
+    revocation: { enabled: true },
     resourceIndicators: {
       enabled: true,
-      defaultResource: () => RESOURCE,
+      defaultResource: () => undefined,
       useGrantedResource: () => true,
       getResourceServerInfo: (ctx, resource) => {
         const wanted = new URL(resource);
         return {
           scope: 'nats',
           audience: wanted.searchParams.get('audience') ?? options.audience,
-          accessTokenFormat: 'jwt',
+          accessTokenFormat: wanted.searchParams.get('format') ?? 'jwt',
           jwt: { sign: { alg: wanted.searchParams.get('alg') ?? options.alg } },
         };
       },
@@ -100,7 +123,7 @@ async function interact(request, response) {
   }
   const grant = new provider.Grant({ accountId: ticket.subject, clientId: params.client_id });
   grant.addOIDCScope('openid');
-  for (const resource of [params.resource ?? RESOURCE].flat()) grant.addResourceScope(resource, 'nats');
+  for (const resource of [params.resource ?? []].flat()) grant.addResourceScope(resource, 'nats');
   const grantId = await grant.save();
   ticketOfGrant.set(grantId, ticket);
   return provider.interactionFinished(request, response, { consent: { grantId } }, { mergeWithLastSubmission: true });

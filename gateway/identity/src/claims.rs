@@ -1,4 +1,5 @@
-//! What must be true of a verified token's claims (RFC 7519 section 4.1, RFC 9068 section 4).
+//! What must be true of what is said of a token: the claims of a verified JWT (RFC 7519 section 4.1, RFC 9068 section 4),
+//! or what the provider answered about a token (RFC 7662 section 2.2, OpenID Connect Core 1.0 section 5.3.2).
 //!
 //! Done here and not by the JWT crate, because that one reads the machine's clock, gives `exp` a leeway of a minute and
 //! passes over claims that are absent.
@@ -37,23 +38,220 @@ pub(crate) fn check(
 ) -> Result<Identity, Denial> {
     check_issuer(settings, &claims)?;
     check_audience(settings, &claims)?;
-    let expires_at = numeric_date(&claims, "exp")?.ok_or_else(|| missing("exp"))?;
-    if expires_at <= now {
-        return Err(Denial::new(DenialReason::Expired, "the token's `exp` has passed"));
+    let times = check_times(settings, &claims, now)?;
+    let expires_at = times.expires_at.ok_or_else(|| missing("exp"))?;
+    identity(
+        settings,
+        claims,
+        expires_at,
+        times.issued_at,
+        Evidence::SignedToken { key_id: None },
+    )
+}
+
+/// Checks what introspection said of an active token that is known by nothing else, at the time `now`.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub(crate) fn check_introspected(
+    settings: &OidcSettings,
+    claims: Map<String, Value>,
+    now: SystemTime,
+) -> Result<Identity, Denial> {
+    check_answer(settings, &claims)?;
+    let asked = settings.introspection.as_ref();
+    if !claims.contains_key("aud") && asked.is_none_or(|asked| asked.require_audience) {
+        return Err(Denial::new(
+            DenialReason::MissingClaim,
+            format!(
+                "introspection names no audience (`aud`), which provider `{}` requires (`introspection.require_audience`)",
+                settings.name
+            ),
+        ));
     }
-    not_before(settings, &claims, "nbf", now)?;
-    let issued_at = not_before(settings, &claims, "iat", now)?;
-    let subject = subject(settings, &claims)?;
+    opaque(settings, claims, now)
+}
+
+/// Checks what userinfo said of the owner of a token that is known by nothing else, at the time `now`. Whom the token is
+/// for it does not say; the settings say that this is accepted.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub(crate) fn check_userinfo(
+    settings: &OidcSettings,
+    claims: Map<String, Value>,
+    now: SystemTime,
+) -> Result<Identity, Denial> {
+    if claims.contains_key("iss") {
+        check_issuer(settings, &claims)?;
+    }
+    opaque(settings, claims, now)
+}
+
+/// Checks what introspection said of any active token: what it says must fit.
+///
+/// # Errors
+/// The first thing that does not.
+pub(crate) fn check_answer(settings: &OidcSettings, claims: &Map<String, Value>) -> Result<(), Denial> {
+    check_kind(settings, claims)?;
+    if claims.contains_key("iss") {
+        check_issuer(settings, claims)?;
+    }
+    if claims.contains_key("aud") {
+        check_audience(settings, claims)?;
+    }
+    let clients = settings
+        .introspection
+        .as_ref()
+        .map_or(&[][..], |asked| &asked.client_ids);
+    let of_one = |id: &str| clients.iter().any(|client| client == id);
+    match claims.get("client_id") {
+        _ if clients.is_empty() => Ok(()),
+        Some(Value::String(id)) if of_one(id) => Ok(()),
+        Some(Value::String(_)) => Err(Denial::new(
+            DenialReason::WrongAudience,
+            format!(
+                "the token's client is not one of provider `{}`'s `introspection.client_ids`",
+                settings.name
+            ),
+        )),
+        Some(_) => Err(bad("client_id", "is not a string")),
+        None => Err(missing("client_id")),
+    }
+}
+
+/// Providers say of refresh and id tokens too that they are in force; where they say what they are, these are refused.
+fn check_kind(settings: &OidcSettings, claims: &Map<String, Value>) -> Result<(), Denial> {
+    const OTHERS: [&str; 6] = ["refresh", "refresh_token", "offline", "id", "id_token", "logout"];
+    let of_another = |claim: &str| {
+        let kind = claims.get(claim).and_then(Value::as_str).unwrap_or_default();
+        OTHERS.contains(&kind.to_ascii_lowercase().as_str())
+    };
+    if ["token_use", "token_type", "typ"].into_iter().any(of_another) {
+        return Err(Denial::new(
+            DenialReason::WrongTokenType,
+            format!("provider `{}` says that it is no access token", settings.name),
+        ));
+    }
+    Ok(())
+}
+
+/// Checks that `claims`, which the provider now makes about the token that `identity` was found by, are of the same person
+/// and in force at the time `now`. Returns when they end, if they say so.
+///
+/// # Errors
+/// The first thing that is wrong with them.
+pub(crate) fn check_same(
+    settings: &OidcSettings,
+    identity: &Identity,
+    claims: &Map<String, Value>,
+    now: SystemTime,
+) -> Result<Option<SystemTime>, Denial> {
+    let other = |claim: &str| {
+        Denial::new(
+            DenialReason::BadClaim,
+            format!(
+                "the `{claim}` that provider `{}` answers is not the token's own",
+                settings.name
+            ),
+        )
+    };
+    // OpenID Connect Core 1.0 section 5.3.2: or else another's claims could be had for one's own.
+    let stated = claims.get("sub");
+    match identity.claims.get("sub") {
+        Some(own) if stated.is_some_and(|stated| stated != own) => return Err(other("sub")),
+        Some(_) if stated.is_some() => {}
+        _ => {
+            if subject(settings, claims)? != identity.principal.subject {
+                return Err(other(&settings.subject_claim));
+            }
+        }
+    }
+    Ok(check_times(settings, claims, now)?.expires_at)
+}
+
+/// Checks that every required claim is there.
+///
+/// # Errors
+/// The first that is not.
+pub(crate) fn check_required(settings: &OidcSettings, claims: &Map<String, Value>) -> Result<(), Denial> {
     for claim in &settings.required_claims {
-        claim_path::find(&claims, claim).ok_or_else(|| missing(claim))?;
+        claim_path::find(claims, claim).ok_or_else(|| missing(claim))?;
     }
+    Ok(())
+}
+
+fn opaque(settings: &OidcSettings, claims: Map<String, Value>, now: SystemTime) -> Result<Identity, Denial> {
+    let times = check_times(settings, &claims, now)?;
+    let stand_in = || settings.max_opaque_life.and_then(|life| now.checked_add(life));
+    let expires_at = times.expires_at.or_else(stand_in).ok_or_else(|| {
+        Denial::new(
+            DenialReason::MissingClaim,
+            format!(
+                "provider `{}` does not say until when the token is in force (`exp`), and no `max_opaque_life` is set for \
+                 it",
+                settings.name
+            ),
+        )
+    })?;
+    identity(settings, claims, expires_at, times.issued_at, Evidence::Online)
+}
+
+fn identity(
+    settings: &OidcSettings,
+    claims: Map<String, Value>,
+    expires_at: SystemTime,
+    issued_at: Option<SystemTime>,
+    evidence: Evidence,
+) -> Result<Identity, Denial> {
+    let subject = subject(settings, &claims)?;
+    check_required(settings, &claims)?;
     Ok(Identity {
         principal: Principal::new(settings.issuer.clone(), subject),
         provider: settings.name.clone(),
         claims,
         issued_at,
         expires_at,
-        evidence: Evidence::SignedToken { key_id: None },
+        evidence,
+    })
+}
+
+struct Times {
+    expires_at: Option<SystemTime>,
+    issued_at: Option<SystemTime>,
+}
+
+/// Checks `exp`, `nbf` and `iat`, and the life between.
+fn check_times(
+    settings: &OidcSettings,
+    claims: &Map<String, Value>,
+    now: SystemTime,
+) -> Result<Times, Denial> {
+    let expires_at = numeric_date(claims, "exp")?;
+    if expires_at.is_some_and(|time| time <= now) {
+        return Err(Denial::new(DenialReason::Expired, "the token's `exp` has passed"));
+    }
+    not_before(settings, claims, "nbf", now)?;
+    let issued_at = not_before(settings, claims, "iat", now)?;
+    if let Some(expires_at) = expires_at {
+        // The provider wrote both times by one clock. Without `iat` ours stands in, which may be behind.
+        let (since, limit) = match issued_at {
+            Some(issued_at) => (issued_at, settings.max_token_life),
+            None => (now, settings.max_token_life.saturating_add(settings.leeway)),
+        };
+        if expires_at.duration_since(since).is_ok_and(|life| life > limit) {
+            return Err(Denial::new(
+                DenialReason::LifeTooLong,
+                format!(
+                    "the token lives longer than provider `{}`'s `max_token_life`",
+                    settings.name
+                ),
+            ));
+        }
+    }
+    Ok(Times {
+        expires_at,
+        issued_at,
     })
 }
 
@@ -142,23 +340,36 @@ fn numeric_date(claims: &Map<String, Value>, claim: &str) -> Result<Option<Syste
         .ok_or_else(|| bad(claim, "is not a time"))
 }
 
-fn subject(settings: &OidcSettings, claims: &Map<String, Value>) -> Result<String, Denial> {
+/// The subject, as it is configured to be named.
+///
+/// # Errors
+/// If it is missing or cannot be anybody's name.
+pub(crate) fn subject(settings: &OidcSettings, claims: &Map<String, Value>) -> Result<String, Denial> {
     let claim = &settings.subject_claim;
     let subject = match claim_path::find(claims, claim) {
         Some(Value::String(subject)) => subject,
         Some(_) => return Err(bad(claim, "is not a string")),
         None => return Err(missing(claim)),
     };
+    check_subject(subject).map_err(|problem| bad(claim, problem))?;
+    Ok(subject.clone())
+}
+
+/// Checks that `subject` can be somebody's name.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn check_subject(subject: &str) -> Result<(), &'static str> {
     if subject.is_empty() {
-        return Err(bad(claim, "is empty"));
+        return Err("is empty");
     }
     if subject.len() > MAX_SUBJECT_BYTES {
-        return Err(bad(claim, "is longer than 1024 bytes"));
+        return Err("is longer than 1024 bytes");
     }
     if subject.chars().any(char::is_control) {
-        return Err(bad(claim, "has control characters"));
+        return Err("has control characters");
     }
-    Ok(subject.clone())
+    Ok(())
 }
 
 #[cfg(test)]
@@ -302,6 +513,28 @@ mod tests {
                 "{claim}"
             );
         }
+    }
+
+    #[test]
+    fn a_token_lives_no_longer_than_configured() {
+        let day = 24 * 60 * 60;
+        let life = |iat: Option<i64>, exp: i64| {
+            let mut claims = good();
+            claims.remove("nbf");
+            claims.remove("iat");
+            claims.extend(iat.map(|iat| ("iat".to_owned(), json!(iat))));
+            claims.insert("exp".to_owned(), json!(exp));
+            outcome(&settings(), claims).map(|_| ())
+        };
+        assert_eq!(life(Some(NOW), NOW + day), Ok(()));
+        assert_eq!(life(Some(NOW), NOW + day + 1), Err(DenialReason::LifeTooLong));
+        // An old token with a long life is refused to its end.
+        assert_eq!(life(Some(NOW - day), NOW + 1), Err(DenialReason::LifeTooLong));
+        assert_eq!(life(None, NOW + day + 30), Ok(()));
+        assert_eq!(life(None, NOW + day + 31), Err(DenialReason::LifeTooLong));
+        let mut settings = settings();
+        settings.max_token_life = Duration::from_secs(599);
+        assert_eq!(outcome(&settings, good()), Err(DenialReason::LifeTooLong));
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! The discovery document (OpenID Connect Discovery 1.0): where it is, and where it says the keys are.
+//! The discovery document (OpenID Connect Discovery 1.0): where it is, and where it says the keys and endpoints are.
 
-use serde::Deserialize;
+use serde_json::{Map, Value};
 use url::Url;
 
 use crate::settings::SettingsError;
@@ -36,17 +36,7 @@ impl Endpoint {
         if let Some(text) = &settings.jwks_url {
             return Ok(Self::Keys(read("jwks_url", text)?));
         }
-        match &settings.discovery_url {
-            Some(text) => Ok(Self::Discovery(read("discovery_url", text)?)),
-            None => {
-                // One trailing slash of the issuer is left out (section 4).
-                let base = settings.issuer.strip_suffix('/').unwrap_or(&settings.issuer);
-                Ok(Self::Discovery(read(
-                    "issuer",
-                    &format!("{base}/.well-known/openid-configuration"),
-                )?))
-            }
-        }
+        discovery_url(settings).map(Self::Discovery)
     }
 
     /// The URL that is asked first.
@@ -57,33 +47,57 @@ impl Endpoint {
     }
 }
 
-/// Reads a discovery document fetched from `from`: where the keys of `issuer` are.
+/// Where the discovery document of the provider of `settings` is.
 ///
 /// # Errors
-/// If it is not a discovery document, is another issuer's, or names a URL that must not be used.
-pub(crate) fn keys_url(document: &[u8], issuer: &str, from: &Url, allow_http: bool) -> Result<Url, String> {
-    #[derive(Deserialize)]
-    struct Document {
-        issuer: String,
-        jwks_uri: String,
+/// If the URL cannot be used.
+pub(crate) fn discovery_url(settings: &OidcSettings) -> Result<Url, SettingsError> {
+    let read = |field: &str, text: &str| {
+        parse(text, settings.allow_http).map_err(|problem| SettingsError::new(settings.key(field), problem))
+    };
+    match &settings.discovery_url {
+        Some(text) => read("discovery_url", text),
+        None => {
+            // One trailing slash of the issuer is left out (section 4).
+            let base = settings.issuer.strip_suffix('/').unwrap_or(&settings.issuer);
+            read("issuer", &format!("{base}/.well-known/openid-configuration"))
+        }
     }
-    let document: Document = serde_json::from_slice(document).map_err(|_| {
-        "the answer is not a discovery document (a JSON object with `issuer` and `jwks_uri`)".to_owned()
-    })?;
-    if document.issuer != issuer {
+}
+
+/// Reads a discovery document fetched from `from`: the URL that `issuer` gives as `member` (`jwks_uri`, say).
+///
+/// # Errors
+/// If it is not a discovery document, is another issuer's, or names no URL there or one that must not be used.
+pub(crate) fn endpoint_url(
+    document: &[u8],
+    member: &str,
+    issuer: &str,
+    from: &Url,
+    allow_http: bool,
+) -> Result<Url, String> {
+    let no_document =
+        || format!("the answer is not a discovery document (a JSON object with `issuer` and `{member}`)");
+    let document: Map<String, Value> = serde_json::from_slice(document).map_err(|_| no_document())?;
+    let text = |member: &str| {
+        document
+            .get(member)
+            .and_then(Value::as_str)
+            .ok_or_else(no_document)
+    };
+    let stated = text("issuer")?;
+    if stated != issuer {
         return Err(format!(
-            "the discovery document is of issuer {:?}, not of {issuer:?} as configured: set `issuer` to the exact same \
-             text, slashes included",
-            document.issuer
+            "the discovery document is of issuer {stated:?}, not of {issuer:?} as configured: set `issuer` to the exact \
+             same text, slashes included"
         ));
     }
     // Plain http on loopback is only for a provider that is itself on loopback: another must not send us to our own.
-    let url =
-        parse(&document.jwks_uri, allow_http).map_err(|problem| format!("its `jwks_uri`: {problem}"))?;
+    let url = parse(text(member)?, allow_http).map_err(|problem| format!("its `{member}`: {problem}"))?;
     if url.scheme() == "http" && !allow_http && !is_loopback(from) {
-        return Err(
-            "its `jwks_uri` is plain http on this machine: set `jwks_url` if that is meant".to_owned(),
-        );
+        return Err(format!(
+            "its `{member}` is plain http on this machine: configure the URL itself if that is meant"
+        ));
     }
     Ok(url)
 }
@@ -154,7 +168,7 @@ mod tests {
         let from = Url::parse("https://a.example/d").unwrap();
         let read = |issuer: &str, jwks: &str, from: &Url| {
             let document = json!({"issuer": issuer, "jwks_uri": jwks, "more": 1}).to_string();
-            keys_url(document.as_bytes(), "https://a.example", from, false)
+            endpoint_url(document.as_bytes(), "jwks_uri", "https://a.example", from, false)
         };
         assert!(read("https://a.example", "https://keys.example/k", &from).is_ok());
         assert!(
@@ -168,10 +182,11 @@ mod tests {
         assert!(read("https://a.example", "http://127.0.0.1/k", &from).is_err());
         let loopback = Url::parse("http://127.0.0.1:1/d").unwrap();
         assert!(read("https://a.example", "http://127.0.0.1/k", &loopback).is_ok());
-        assert!(keys_url(b"<html>", "https://a.example", &from, false).is_err());
+        assert!(endpoint_url(b"<html>", "jwks_uri", "https://a.example", &from, false).is_err());
         assert!(
-            keys_url(
+            endpoint_url(
                 b"{\"issuer\":\"https://a.example\"}",
+                "jwks_uri",
                 "https://a.example",
                 &from,
                 false

@@ -1,10 +1,11 @@
-//! Getting a document from a provider: one GET, no redirects, a bound on its size. Time is bounded by the caller.
+//! Speaking HTTP to a provider: one request, no redirects, a bound on the answer's size. Time is bounded by the caller.
 
 use std::error::Error;
 use std::fmt;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::{Certificate, Client, StatusCode, redirect};
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::{Certificate, Client, Identity, RequestBuilder, StatusCode, redirect};
 use url::Url;
 
 use crate::settings::SettingsError;
@@ -33,6 +34,14 @@ impl FetchError {
     }
 }
 
+/// An answer, whatever it says.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    /// The media type, in lower case and without parameters; empty if there is none.
+    pub(crate) media_type: String,
+    pub(crate) body: Bytes,
+}
+
 /// Fetches documents of one provider.
 #[derive(Clone)]
 pub(crate) struct Fetcher {
@@ -46,16 +55,24 @@ impl fmt::Debug for Fetcher {
 }
 
 impl Fetcher {
-    /// A client for the provider of `settings`, whose first document is at `url`.
+    /// A client for the provider of `settings`, whose first document is at `url`. It shows `certificate` to whoever asks
+    /// for one.
     ///
     /// # Errors
     /// If the CA file cannot be read, or no trusted roots can be found for https.
-    pub(crate) fn new(settings: &OidcSettings, url: &Url) -> Result<Self, SettingsError> {
+    pub(crate) fn new(
+        settings: &OidcSettings,
+        url: &Url,
+        certificate: Option<&Identity>,
+    ) -> Result<Self, SettingsError> {
         let builder = || {
-            let builder = Client::builder()
+            let mut builder = Client::builder()
                 .user_agent(concat!("natsgate/", env!("CARGO_PKG_VERSION")))
                 .redirect(redirect::Policy::none())
                 .connect_timeout(settings.fetch_timeout);
+            if let Some(certificate) = certificate {
+                builder = builder.identity(certificate.clone());
+            }
             // A proxy from the environment is for the way out, not for this machine.
             if is_loopback(url) {
                 builder.no_proxy()
@@ -100,8 +117,25 @@ impl Fetcher {
     /// # Errors
     /// [`FetchError`] for anything but a 200 with a body within the bound.
     pub(crate) async fn get(&self, url: &Url) -> Result<Bytes, FetchError> {
+        let answer = self.send(url, self.client.get(url.clone())).await?;
+        if answer.status == StatusCode::OK {
+            return Ok(answer.body);
+        }
+        Err(FetchError::new(url, format!("the answer is {}", answer.status)))
+    }
+
+    /// The client, to make a request for [`Self::send`] with.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Sends `request`, which is for `url`.
+    ///
+    /// # Errors
+    /// [`FetchError`] if there is no whole answer, or it is a redirect or larger than the bound.
+    pub(crate) async fn send(&self, url: &Url, request: RequestBuilder) -> Result<Answer, FetchError> {
         let failed = |error: reqwest::Error| FetchError::new(url, chain(&error.without_url()));
-        let request = self.client.get(url.clone()).header("accept", "application/json");
+        let request = request.header(ACCEPT, "application/json");
         let mut response = request.send().await.map_err(failed)?;
         let status = response.status();
         if status.is_redirection() {
@@ -112,9 +146,13 @@ impl Fetcher {
                 ),
             ));
         }
-        if status != StatusCode::OK {
-            return Err(FetchError::new(url, format!("the answer is {status}")));
-        }
+        let media_type = response
+            .headers()
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split(';').next())
+            .map(|value| value.trim().to_ascii_lowercase())
+            .unwrap_or_default();
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             if body.len().saturating_add(chunk.len()) > MAX_DOCUMENT_BYTES {
@@ -125,12 +163,16 @@ impl Fetcher {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(body.freeze())
+        Ok(Answer {
+            status,
+            media_type,
+            body: body.freeze(),
+        })
     }
 }
 
 /// An error with its causes, on one line.
-fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -1,5 +1,6 @@
 //! A provider's keys, kept: fetched once however many wait, refreshed in the background, good for a while without the
-//! provider, fetched again for an unknown key at most once per cool-down.
+//! provider, fetched again for an unknown key at most once per cool-down, and before they are used again after a
+//! revocation that concerns the provider or one of them.
 //!
 //! A fetch is a task of its own with its own bound. Who waits for it waits only until his own deadline, and leaving does
 //! not end it. What decides is the state under one lock; the lock is never held across an await.
@@ -7,19 +8,16 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use natsgate_core::{Cache, Clock, Deadline, DenialReason, Failure, Unavailable};
+use natsgate_core::{Clock, Concern, Deadline, DenialReason, Failure, Revision, Unavailable};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::algorithm::Algorithm;
-use crate::discovery::{Endpoint, keys_url};
-use crate::fetch::{FetchError, Fetcher};
+use crate::discovery::{Endpoint, endpoint_url};
+use crate::documents::{self, Accept, Documents};
+use crate::fetch::FetchError;
 use crate::keys::{Found, Key, KeySet};
-use crate::settings::SettingsError;
 use crate::settings::oidc::OidcSettings;
-use document::Documents;
-
-mod document;
 
 /// The first pause after a failed fetch; it doubles with every further one.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(500);
@@ -68,6 +66,10 @@ struct Held {
     keys: Arc<KeySet>,
     /// When the fetch began that brought them.
     fetched_at: SystemTime,
+    /// The revision that was applied before that.
+    stamp: Option<Revision>,
+    /// What they are about, beside the provider: each of them.
+    concerns: Vec<Concern>,
     /// Which fetch of this instance brought them from the provider itself; `None` if they came out of the cache.
     fetch: Option<u64>,
 }
@@ -94,18 +96,14 @@ enum Step {
 }
 
 impl KeySource {
-    /// The keys of the provider of `settings`. Fetches nothing yet.
-    ///
-    /// # Errors
-    /// If a URL or the CA file cannot be used.
+    /// The keys of the provider of `settings`, found by way of `endpoint` among `documents`. Fetches nothing yet.
     pub(crate) fn new(
         settings: &OidcSettings,
+        endpoint: Endpoint,
+        documents: Documents,
         clock: Arc<dyn Clock>,
-        cache: Arc<dyn Cache>,
-    ) -> Result<Self, SettingsError> {
-        let endpoint = Endpoint::of(settings)?;
-        let fetcher = Fetcher::new(settings, endpoint.url())?;
-        Ok(Self {
+    ) -> Self {
+        Self {
             shared: Arc::new(Shared {
                 provider: settings.name.clone(),
                 issuer: settings.issuer.clone(),
@@ -116,11 +114,11 @@ impl KeySource {
                 cool_down: settings.cool_down,
                 fetch_timeout: settings.fetch_timeout,
                 skew: settings.leeway,
-                documents: Documents::new(settings, fetcher, cache, Arc::clone(&clock)),
+                documents,
                 clock,
                 state: Mutex::default(),
             }),
-        })
+        }
     }
 
     /// The keys that may have signed a token with this `kid` and algorithm.
@@ -232,6 +230,7 @@ impl KeySource {
         let age = state
             .held
             .as_ref()
+            .filter(|held| !shared.documents.voided(held.stamp.as_ref(), &held.concerns))
             .and_then(|held| shared.age(held.fetched_at, now));
         if let (Some(held), Some(age)) = (&state.held, age)
             && age < shared.keep_for
@@ -374,22 +373,33 @@ impl Shared {
         let url = match &self.endpoint {
             Endpoint::Keys(url) => url.clone(),
             Endpoint::Discovery(url) => {
-                let read = |document: &[u8]| keys_url(document, &self.issuer, url, self.allow_http);
+                let read =
+                    |document: &[u8]| endpoint_url(document, "jwks_uri", &self.issuer, url, self.allow_http);
                 self.documents
-                    .get("discovery", url, document::Accept::Cached, read)
+                    .get(documents::DISCOVERY, url, Accept::Cached, read, |_| Vec::new())
                     .await?
                     .value
             }
         };
         let accept = match purpose {
-            Purpose::Refresh => document::Accept::CachedSince(newer_than),
-            Purpose::UnknownKey => document::Accept::Fetched,
+            Purpose::Refresh => Accept::CachedSince(newer_than),
+            Purpose::UnknownKey => Accept::Fetched,
         };
         let read = |document: &[u8]| KeySet::parse(document, &self.provider);
-        let found = self.documents.get("jwks", &url, accept, read).await?;
+        let concerns = |keys: &KeySet| {
+            keys.ids()
+                .map(|id| Concern::signing_key(&self.issuer, id))
+                .collect()
+        };
+        let found = self
+            .documents
+            .get(documents::KEY_SET, &url, accept, read, concerns)
+            .await?;
         Ok(Held {
+            concerns: concerns(&found.value),
             keys: Arc::new(found.value),
             fetched_at: found.fetched_at,
+            stamp: found.stamp,
             fetch: (!found.cached).then_some(number),
         })
     }

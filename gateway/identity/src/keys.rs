@@ -58,6 +58,11 @@ impl fmt::Debug for Key {
 }
 
 impl Key {
+    /// The key's name, if it has one.
+    pub(crate) fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
     fn fits(&self, algorithm: Algorithm) -> bool {
         self.kind.fits(algorithm) && self.algorithm.is_none_or(|only| only == algorithm)
     }
@@ -111,7 +116,8 @@ impl KeySet {
     /// those that look as if they should with a warning.
     ///
     /// # Errors
-    /// If it is not a key set at all.
+    /// If it is not a key set at all, or has no key that can be used: a provider without keys is one that is out of order,
+    /// and no token is denied for that.
     pub(crate) fn parse(document: &[u8], provider: &str) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Document {
@@ -136,11 +142,9 @@ impl KeySet {
             }
         }
         if keys.is_empty() {
-            tracing::warn!(
-                provider,
-                listed,
-                "the provider's key set has no key that can be used: all its tokens are denied"
-            );
+            return Err(format!(
+                "none of the {listed} keys in its key set can check a signature: look at the provider's signing keys"
+            ));
         }
         Ok(Self { keys })
     }
@@ -148,6 +152,11 @@ impl KeySet {
     /// The number of usable keys.
     pub(crate) fn len(&self) -> usize {
         self.keys.len()
+    }
+
+    /// The ids of those keys that have one.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().filter_map(|key| key.kid.as_deref())
     }
 
     /// The keys for a token with this `kid` and algorithm. Without a `kid` every key that fits may have signed it.
@@ -259,7 +268,7 @@ mod tests {
     use crate::testing::SigningKey;
 
     fn set(keys: Vec<Value>) -> KeySet {
-        KeySet::parse(json!({ "keys": keys }).to_string().as_bytes(), "corp").unwrap()
+        KeySet::parse(json!({ "keys": keys }).to_string().as_bytes(), "corp").unwrap_or_default()
     }
 
     #[test]
@@ -355,10 +364,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_key_set_is_an_error_and_an_empty_one_is_not() {
+    fn what_is_not_a_key_set_is_an_error_and_so_is_an_empty_one() {
         for bad in ["", "[]", "{}", "{\"keys\": {}}", "<html>", "null"] {
             assert!(KeySet::parse(bad.as_bytes(), "corp").is_err(), "{bad}");
         }
-        assert_eq!(set(vec![]).len(), 0);
+        for empty in ["{\"keys\":[]}", "{\"keys\":[{\"kty\":\"oct\",\"k\":\"AAAA\"}]}"] {
+            let why = KeySet::parse(empty.as_bytes(), "corp").unwrap_err();
+            assert!(why.contains("none of"), "{why}");
+        }
     }
 }

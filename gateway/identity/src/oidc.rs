@@ -1,26 +1,58 @@
-//! One OpenID provider: verifies its JWT access tokens.
+//! One OpenID provider: verifies its access tokens, JWTs by its keys and others by asking it.
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use natsgate_core::{
-    Cache, Clock, Credential, Deadline, Denial, DenialReason, Evidence, Failure, Identity, IdentityProvider,
-    Unavailable,
+    Cache, CacheTimes, Clock, Credential, Deadline, Denial, DenialReason, Evidence, Failure, Freshness,
+    Identity, IdentityProvider, Unavailable,
 };
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::claims;
+use crate::discovery::Endpoint;
+use crate::documents::Documents;
+use crate::fetch::Fetcher;
 use crate::key_source::KeySource;
+use crate::online::{Discovery, TokenLookup, TokenSource, WrapSource, uncached};
 use crate::settings::SettingsError;
+use crate::settings::introspection::IntrospectionSettings;
 use crate::settings::oidc::OidcSettings;
-use crate::token::Token;
+use crate::settings::userinfo::UserinfoSettings;
+use crate::settings::verify::VerifyBy;
+use crate::token::{Token, check_opaque, is_jwt_shaped};
+
+mod ways;
 
 /// An OpenID provider. Its keys are fetched when the first token needs them, or by [`OidcProvider::load_keys`].
 pub struct OidcProvider {
     settings: OidcSettings,
     keys: KeySource,
     clock: Arc<dyn Clock>,
+    introspection: Option<TokenLookup>,
+    userinfo: Option<TokenLookup>,
+    /// Whether verified tokens go without userinfo just now, so that it is logged once an outage.
+    without_userinfo: AtomicBool,
+}
+
+/// What a provider works with.
+pub struct OidcParts<'a> {
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Shares documents (discovery, key set) with other instances.
+    pub cache: Arc<dyn Cache>,
+    /// Tells what was revoked: keys and endpoints found before are then looked up again. `None`: nothing is ever revoked.
+    pub freshness: Option<Arc<dyn Freshness>>,
+    /// Puts caches in front of introspection and userinfo; [`uncached`] puts none.
+    pub wrap: &'a WrapSource<'a>,
+}
+
+/// A token as it was presented, and taken apart if it is a JWT.
+pub(crate) struct Presented<'a> {
+    pub(crate) secret: &'a SecretString,
+    pub(crate) jwt: Option<Token<'a>>,
 }
 
 impl fmt::Debug for OidcProvider {
@@ -32,7 +64,8 @@ impl fmt::Debug for OidcProvider {
 }
 
 impl OidcProvider {
-    /// The provider of `settings`, its documents cached in `cache`. Nothing is fetched yet.
+    /// The provider of `settings`, its documents cached in `cache`. What it says of single tokens is not cached and
+    /// revocations are not heard of: see [`Self::assemble`]. Nothing is fetched yet.
     ///
     /// # Errors
     /// The setting that cannot be used.
@@ -41,12 +74,53 @@ impl OidcProvider {
         clock: Arc<dyn Clock>,
         cache: Arc<dyn Cache>,
     ) -> Result<Self, SettingsError> {
+        let parts = OidcParts {
+            clock,
+            cache,
+            freshness: None,
+            wrap: &uncached,
+        };
+        Self::assemble(settings, parts)
+    }
+
+    /// The provider of `settings`, made of `parts`. Nothing is fetched yet.
+    ///
+    /// # Errors
+    /// The setting that cannot be used.
+    pub fn assemble(settings: OidcSettings, parts: OidcParts<'_>) -> Result<Self, SettingsError> {
         settings.validate()?;
-        let keys = KeySource::new(&settings, Arc::clone(&clock), cache)?;
+        let OidcParts {
+            clock,
+            cache,
+            freshness,
+            wrap,
+        } = parts;
+        let endpoint = Endpoint::of(&settings)?;
+        let fetcher = Fetcher::new(&settings, endpoint.url(), None)?;
+        let documents = Documents::new(&settings, fetcher, cache, Arc::clone(&clock), freshness);
+        let discovery = Discovery::new(documents.clone(), Arc::clone(&clock));
+        let lookup = |source: Option<TokenSource>, times: Option<CacheTimes>| {
+            source.zip(times).map(|(source, times)| wrap(source, times))
+        };
+        let introspection = lookup(
+            TokenSource::introspection(&settings, &discovery)?,
+            settings
+                .introspection
+                .as_ref()
+                .map(IntrospectionSettings::cache_times),
+        );
+        let userinfo = lookup(
+            TokenSource::userinfo(&settings, &discovery)?,
+            settings.userinfo.as_ref().map(UserinfoSettings::cache_times),
+        );
+        let keys = KeySource::new(&settings, endpoint, documents, Arc::clone(&clock));
         Ok(Self {
             settings,
             keys,
             clock,
+            introspection,
+            userinfo,
+            without_userinfo: AtomicBool::new(false),
         })
     }
 
@@ -56,11 +130,15 @@ impl OidcProvider {
     }
 
     /// Fetches the keys unless they are there already, so that the first client need not wait and a mistake in the
-    /// settings shows at start. Returns how many usable keys there are.
+    /// settings shows at start. Returns how many usable keys there are; 0 for a provider whose tokens are not verified by
+    /// keys (`verify`).
     ///
     /// # Errors
     /// [`Unavailable`] if there are no keys before `deadline`: with the provider, the URL and the cause.
     pub async fn load_keys(&self, deadline: Deadline) -> Result<usize, Unavailable> {
+        if !self.settings.verify.contains(&VerifyBy::Jwt) {
+            return Ok(0);
+        }
         self.keys.load(deadline).await
     }
 
@@ -78,8 +156,8 @@ impl OidcProvider {
         ))
     }
 
-    /// Verifies a token taken apart.
-    pub(crate) async fn verify(&self, token: Token<'_>, deadline: Deadline) -> Result<Identity, Failure> {
+    /// Verifies a token taken apart by the provider's keys.
+    async fn verify(&self, token: Token<'_>, deadline: Deadline) -> Result<Identity, Failure> {
         // First what costs nothing, then the signature, then what the claims say: a reason in the audit is then the
         // provider's own word.
         self.check_header(&token)?;
@@ -96,10 +174,10 @@ impl OidcProvider {
             .keys
             .find(token.kid.as_deref(), token.algorithm, deadline)
             .await?;
-        if !keys
+        let signer = keys
             .iter()
-            .any(|key| key.verify(token.algorithm, token.signing_input, &token.signature))
-        {
+            .find(|key| key.verify(token.algorithm, token.signing_input, &token.signature));
+        let Some(signer) = signer else {
             return Err(Failure::denied(
                 DenialReason::BadSignature,
                 format!(
@@ -107,9 +185,11 @@ impl OidcProvider {
                     self.settings.name
                 ),
             ));
-        }
+        };
         let mut identity = claims::check(&self.settings, token.claims, self.clock.now())?;
-        identity.evidence = Evidence::SignedToken { key_id: token.kid };
+        // The key that signed it, also where the token does not name it: keys are revoked by name.
+        let key_id = signer.kid().map(str::to_owned).or(token.kid);
+        identity.evidence = Evidence::SignedToken { key_id };
         Ok(identity)
     }
 
@@ -161,7 +241,28 @@ impl IdentityProvider for OidcProvider {
         };
         let text = token.expose_secret();
         self.check_size(text)?;
-        self.verify(Token::parse(text)?, deadline).await
+        let opaque = self.settings.takes_opaque_tokens() && !is_jwt_shaped(text);
+        let jwt = if opaque {
+            check_opaque(text)?;
+            None
+        } else {
+            Some(Token::parse(text)?)
+        };
+        self.accept(Presented { secret: token, jwt }, deadline).await
+    }
+
+    async fn confirm(
+        &self,
+        credential: &Credential,
+        identity: &Identity,
+        deadline: Deadline,
+    ) -> Result<Option<Identity>, Failure> {
+        match credential {
+            Credential::Token(token) if identity.provider == self.settings.name => {
+                self.confirm_token(token, identity, deadline).await
+            }
+            _ => Ok(None),
+        }
     }
 }
 

@@ -21,7 +21,10 @@ use axum::routing::get;
 use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
 use natsgate_core::clock::from_unix_seconds;
-use natsgate_core::{Cache, CacheError, CacheKey, Clock, Deadline, Identity, Principal};
+use natsgate_core::{
+    Cache, CacheError, CacheKey, ClaimsStanding, Clock, Concern, Deadline, Epoch, Freshness, Identity,
+    PolicyGeneration, Position, Principal, Revision, Unavailable,
+};
 use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
 
@@ -103,6 +106,96 @@ impl Cache for TestCache {
             .insert(key.as_str().to_owned(), value);
         Ok(())
     }
+}
+
+/// A log that is read without delay: revocations are what the test says they are.
+pub(crate) struct TestFreshness {
+    /// What each entry concerns; the first has sequence 1.
+    entries: Mutex<Vec<Vec<Concern>>>,
+    confirmed: AtomicBool,
+}
+
+impl TestFreshness {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            entries: Mutex::default(),
+            confirmed: AtomicBool::new(true),
+        })
+    }
+
+    pub(crate) fn revoke(&self, concern: Concern) {
+        self.entries.lock().unwrap().push(vec![concern]);
+    }
+
+    pub(crate) fn set_confirmed(&self, confirmed: bool) {
+        self.confirmed.store(confirmed, Ordering::SeqCst);
+    }
+
+    fn head(&self) -> Revision {
+        Revision::new(
+            Epoch::from_bytes([1; 16]),
+            self.entries.lock().unwrap().len() as u64,
+        )
+    }
+}
+
+#[async_trait]
+impl Freshness for TestFreshness {
+    fn position(&self) -> Position {
+        if self.confirmed.load(Ordering::SeqCst) {
+            Position::Confirmed(self.head())
+        } else {
+            Position::Degraded(self.head())
+        }
+    }
+
+    fn stamp(&self, _lag: Duration) -> Option<Revision> {
+        self.confirmed.load(Ordering::SeqCst).then(|| self.head())
+    }
+
+    fn superseded(&self, stamp: &Revision, concerns: &[Concern]) -> bool {
+        let entries = self.entries.lock().unwrap();
+        let later = entries.iter().skip(usize::try_from(stamp.sequence).unwrap());
+        later.flatten().any(|concern| concerns.contains(concern)) || stamp.epoch != self.head_epoch()
+    }
+
+    fn claims(&self, _issued_at: Option<SystemTime>, _concerns: &[Concern]) -> ClaimsStanding {
+        ClaimsStanding::Current
+    }
+
+    fn policy(&self) -> Option<PolicyGeneration> {
+        None
+    }
+
+    async fn catch_up(&self, _revision: Revision, _deadline: Deadline) -> Result<(), Unavailable> {
+        Ok(())
+    }
+}
+
+impl TestFreshness {
+    fn head_epoch(&self) -> Epoch {
+        Epoch::from_bytes([1; 16])
+    }
+}
+
+/// The keys of a provider, made as [`crate::OidcProvider`] makes them.
+pub(crate) fn key_source(
+    settings: &OidcSettings,
+    clock: &Arc<HandClock>,
+    cache: &Arc<TestCache>,
+    freshness: Option<Arc<TestFreshness>>,
+) -> Result<crate::key_source::KeySource, crate::SettingsError> {
+    let endpoint = crate::discovery::Endpoint::of(settings)?;
+    let fetcher = crate::fetch::Fetcher::new(settings, endpoint.url(), None)?;
+    let freshness = freshness.map(|freshness| freshness as Arc<dyn Freshness>);
+    let documents =
+        crate::documents::Documents::new(settings, fetcher, cache.clone(), clock.clone(), freshness);
+    Ok(crate::key_source::KeySource::new(
+        settings,
+        endpoint,
+        documents,
+        clock.clone(),
+    ))
 }
 
 enum Private {

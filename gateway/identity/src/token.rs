@@ -95,6 +95,35 @@ impl<'a> Token<'a> {
     }
 }
 
+/// Whether `text` is a JWT, good or bad, and not an opaque token: it has dots, and a JWS header between them. Such a token
+/// is only ever treated as a JWT, so that one which is refused is not passed off as something else: some providers pass
+/// over empty parts, and would say of `header.payload.signature.` that it is in force. An encrypted token (RFC 7516: five
+/// parts, `enc`) is opaque to all but its provider.
+pub(crate) fn is_jwt_shaped(text: &str) -> bool {
+    if !text.contains('.') {
+        return false;
+    }
+    let header = text
+        .split('.')
+        .find_map(|part| object(part).filter(|header| header.contains_key("alg")));
+    header.is_some_and(|header| !(header.contains_key("enc") && text.split('.').count() == 5))
+}
+
+/// Checks that `text` can be an opaque token: printable ASCII without spaces, which travels safely in a header (RFC 6750
+/// section 2.1 allows less, RFC 6749 appendix A.12 a space more).
+///
+/// # Errors
+/// [`DenialReason::NoCredentials`] or [`DenialReason::MalformedToken`].
+pub(crate) fn check_opaque(text: &str) -> Result<(), Denial> {
+    if text.is_empty() {
+        return Err(Denial::new(DenialReason::NoCredentials, "the token is empty"));
+    }
+    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err(malformed("it has characters that no token has"))
+}
+
 /// The JSON object that `part` is in base64url. If a name occurs twice, the last one counts (RFC 7515 section 4).
 fn object(part: &str) -> Option<Map<String, Value>> {
     let bytes = BASE64URL_NOPAD.decode(part.as_bytes()).ok()?;
@@ -198,6 +227,42 @@ mod tests {
         ] {
             assert_eq!(reason(&bad), DenialReason::MalformedToken, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_jwt_is_told_from_an_opaque_token_by_its_header() {
+        let header = part(r#"{"alg":"none"}"#);
+        for jwt in [
+            format!("{header}.x.y"),
+            format!("{header}.."),
+            format!("{header}. .é"),
+            // Providers that pass over empty parts would take these for the token between.
+            format!("{header}.x"),
+            format!("{header}.x.y."),
+            format!(".{header}.x.y"),
+            format!("{header}.x.y.z.w"),
+        ] {
+            assert!(is_jwt_shaped(&jwt), "{jwt}");
+        }
+        for opaque in [
+            "",
+            "x",
+            "a.b.c",
+            "..",
+            &header,
+            &format!("{}.x.y.z.w", part(r#"{"alg":"dir","enc":"A256GCM"}"#)),
+        ] {
+            assert!(!is_jwt_shaped(opaque), "{opaque}");
+        }
+        assert_eq!(check_opaque("ghp_~+/=a.b"), Ok(()));
+        for bad in ["a b", "a\n", "a\0", "é"] {
+            assert_eq!(
+                check_opaque(bad).unwrap_err().reason,
+                DenialReason::MalformedToken,
+                "{bad:?}"
+            );
+        }
+        assert_eq!(check_opaque("").unwrap_err().reason, DenialReason::NoCredentials);
     }
 
     #[test]

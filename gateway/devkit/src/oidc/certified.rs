@@ -1,7 +1,7 @@
 //! The npm package oidc-provider, a certified OpenID provider, as a child process (`gateway/devkit/oidc-provider`).
 //!
 //! A token comes out of a real authorization code flow with PKCE (RFC 6749, RFC 7636), driven here as a browser would,
-//! or out of a client credentials request; it is a JWT access token (RFC 9068).
+//! or out of a client credentials request; it is a JWT access token (RFC 9068) or an opaque one.
 
 use std::process::Command;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use data_encoding::BASE64URL_NOPAD;
 use rand::RngCore;
 use reqwest::redirect::Policy;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -35,6 +35,37 @@ pub struct OidcProviderOptions {
     pub algorithm: SigningAlgorithm,
     /// How long its tokens live, where a token does not ask for another time. Whole seconds.
     pub ttl: Duration,
+    /// The public JWK of [`IntrospectionClient::KEY`], which exists only with one.
+    pub introspection_key: Option<Value>,
+}
+
+/// A client that may introspect tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IntrospectionClient {
+    /// Its id.
+    pub id: &'static str,
+    /// Its secret; empty for one that has a key instead.
+    pub secret: &'static str,
+}
+
+impl IntrospectionClient {
+    /// Proves itself by `client_secret_basic`.
+    pub const BASIC: Self = Self {
+        id: "natsgate-basic",
+        secret: "development only: +%&=",
+    };
+
+    /// Proves itself by `client_secret_post`.
+    pub const POST: Self = Self {
+        id: "natsgate-post",
+        secret: "development only: +%&=",
+    };
+
+    /// Proves itself by `private_key_jwt`.
+    pub const KEY: Self = Self {
+        id: "natsgate-key",
+        secret: "",
+    };
 }
 
 impl Default for OidcProviderOptions {
@@ -43,6 +74,7 @@ impl Default for OidcProviderOptions {
             audience: "nats".to_owned(),
             algorithm: SigningAlgorithm::default(),
             ttl: Duration::from_secs(300),
+            introspection_key: None,
         }
     }
 }
@@ -56,11 +88,32 @@ pub struct TokenOptions {
     pub audience: Option<String>,
     /// How it is signed: RS256 or ES256; the provider refuses others.
     pub algorithm: Option<SigningAlgorithm>,
+    /// Whether it is a JWT.
+    pub format: TokenFormat,
     /// Further claims, such as `projects: ["apollo"]`.
     pub claims: Map<String, Value>,
 }
 
+/// What a token looks like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TokenFormat {
+    /// A JWT (RFC 9068). The provider neither introspects it nor answers userinfo for it.
+    #[default]
+    Jwt,
+    /// Opaque, with an audience. Introspection tells of it.
+    Opaque,
+    /// Opaque, without an audience. Introspection and userinfo tell of it: userinfo of `sub`, `email` and `projects`.
+    OpaqueForUserinfo,
+}
+
 impl TokenOptions {
+    /// A token of this format.
+    #[must_use]
+    pub fn format(mut self, format: TokenFormat) -> Self {
+        self.format = format;
+        self
+    }
+
     /// A token with one more claim.
     #[must_use]
     pub fn claim(mut self, name: &str, value: impl Into<Value>) -> Self {
@@ -184,17 +237,22 @@ impl OidcProvider {
         let resource = self.resource(&options);
         let verifier = random();
         let challenge = BASE64URL_NOPAD.encode(&Sha256::digest(&verifier));
-        let query = [
+        let scope = if resource.is_some() {
+            "openid nats"
+        } else {
+            "openid"
+        };
+        let mut query = vec![
             ("client_id", "natsgate-cli"),
             ("response_type", "code"),
             ("redirect_uri", REDIRECT_URI),
-            ("scope", "openid nats"),
-            ("resource", &resource),
+            ("scope", scope),
             ("code_challenge", &challenge),
             ("code_challenge_method", "S256"),
             ("state", "natsgate"),
             ("login_hint", &ticket),
         ];
+        query.extend(resource.as_deref().map(|resource| ("resource", resource)));
         let answer = browser
             .get(format!("{}/auth", self.issuer))
             .query(&query)
@@ -202,14 +260,14 @@ impl OidcProvider {
             .await
             .map_err(|error| failed("the authorization request", error))?;
         let code = self.code(answer)?;
-        let form = [
+        let mut form = vec![
             ("client_id", "natsgate-cli"),
             ("grant_type", "authorization_code"),
             ("redirect_uri", REDIRECT_URI),
             ("code", &code),
             ("code_verifier", &verifier),
-            ("resource", &resource),
         ];
+        form.extend(resource.as_deref().map(|resource| ("resource", resource)));
         access_token(browser.post(format!("{}/token", self.issuer)).form(&form)).await
     }
 
@@ -221,12 +279,10 @@ impl OidcProvider {
         let client = client(false)?;
         let ticket = self.ticket(&client, "natsgate-service", &options).await?;
         let resource = self.resource(&options);
-        let form = [
-            ("grant_type", "client_credentials"),
-            ("scope", "nats"),
-            ("resource", resource.as_str()),
-            ("ticket", ticket.as_str()),
-        ];
+        let mut form = vec![("grant_type", "client_credentials"), ("ticket", ticket.as_str())];
+        if let Some(resource) = &resource {
+            form.extend([("scope", "nats"), ("resource", resource)]);
+        }
         let request = client
             .post(format!("{}/token", self.issuer))
             .basic_auth("natsgate-service", Some("development-only"))
@@ -234,14 +290,43 @@ impl OidcProvider {
         access_token(request).await
     }
 
-    fn resource(&self, options: &TokenOptions) -> String {
+    /// Puts a token of [`Self::token`] out of force (RFC 7009). A JWT cannot be: the provider keeps no record of it.
+    ///
+    /// # Errors
+    /// The provider refuses or is away.
+    pub async fn revoke(&self, token: &SecretString) -> Result<(), DevkitError> {
+        let form = [("client_id", "natsgate-cli"), ("token", token.expose_secret())];
+        let answer = client(false)?
+            .post(format!("{}/token/revocation", self.issuer))
+            .form(&form)
+            .send()
+            .await
+            .map_err(|error| failed("the revocation request", error))?;
+        if answer.status().is_success() {
+            return Ok(());
+        }
+        let status = answer.status();
+        let why = answer.text().await.unwrap_or_default();
+        Err(DevkitError::Provider(format!(
+            "the revocation request was answered {status}: {why}"
+        )))
+    }
+
+    /// What the token is for; `None` for nothing in particular.
+    fn resource(&self, options: &TokenOptions) -> Option<String> {
         let audience = options.audience.as_deref().unwrap_or(&self.options.audience);
         let algorithm = options.algorithm.unwrap_or(self.options.algorithm);
+        let format = match options.format {
+            TokenFormat::Jwt => "jwt",
+            TokenFormat::Opaque => "opaque",
+            TokenFormat::OpaqueForUserinfo => return None,
+        };
         let query: String = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("audience", audience)
             .append_pair("alg", algorithm.as_str())
+            .append_pair("format", format)
             .finish();
-        format!("urn:natsgate:resource?{query}")
+        Some(format!("urn:natsgate:resource?{query}"))
     }
 
     /// Tells the provider what the token shall be.
@@ -306,6 +391,7 @@ async fn launch(
         "audience": options.audience,
         "alg": options.algorithm.as_str(),
         "ttl": options.ttl.as_secs(),
+        "introspection_key": options.introspection_key,
     });
     let mut command = Command::new("node");
     command.arg(script).arg(argument.to_string());

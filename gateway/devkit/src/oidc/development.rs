@@ -6,6 +6,8 @@
 
 mod client;
 mod faults;
+mod issued;
+mod online;
 mod routes;
 mod signing;
 
@@ -26,7 +28,11 @@ pub use faults::{Fault, Fetches};
 use crate::error::DevkitError;
 use crate::oidc::algorithm::SigningAlgorithm;
 use crate::oidc::spec::TokenSpec;
+use issued::Issued;
 use signing::Keys;
+
+/// The client that may introspect tokens, and its secret, by `client_secret_basic` or `client_secret_post`.
+pub const INTROSPECTION_CLIENT: (&str, &str) = ("natsgate", "development-only");
 
 /// How the provider is started.
 pub struct DevProviderOptions {
@@ -97,7 +103,9 @@ struct State {
     people: RwLock<Vec<Person>>,
     clock: Arc<dyn Clock>,
     keys: RwLock<Keys>,
+    issued: Issued,
     fault: watch::Sender<Fault>,
+    online_fault: watch::Sender<Fault>,
     fetches: watch::Sender<Fetches>,
 }
 
@@ -122,7 +130,9 @@ impl DevProvider {
             people: RwLock::new(options.people),
             clock: options.clock,
             keys: RwLock::new(keys),
+            issued: Issued::default(),
             fault: watch::Sender::new(Fault::None),
+            online_fault: watch::Sender::new(Fault::None),
             fetches: watch::Sender::new(Fetches::default()),
         });
         let routes = routes::routes(Arc::clone(&state));
@@ -148,6 +158,27 @@ impl DevProvider {
         format!("{}/token", self.state.issuer)
     }
 
+    /// Where tokens are introspected (RFC 7662), by [`INTROSPECTION_CLIENT`] with its secret.
+    pub fn introspection_url(&self) -> String {
+        format!("{}/introspection", self.state.issuer)
+    }
+
+    /// Where a token's owner is described (OpenID Connect Core 1.0 section 5.3).
+    pub fn userinfo_url(&self) -> String {
+        format!("{}/userinfo", self.state.issuer)
+    }
+
+    /// Issues an opaque token, which only introspection and userinfo tell anything about. How `spec` would be signed does
+    /// not matter.
+    pub fn issue_opaque(&self, spec: TokenSpec) -> SecretString {
+        self.state.issue_opaque(spec)
+    }
+
+    /// Puts a token, of either kind, out of force. A JWT's signature stays good.
+    pub fn revoke(&self, token: &SecretString) {
+        self.state.issued.revoke(token);
+    }
+
     /// Issues a token, past the token endpoint and its faults.
     ///
     /// # Errors
@@ -156,7 +187,8 @@ impl DevProvider {
         self.state.issue(spec)
     }
 
-    /// Replaces whom the token endpoint knows. Tokens already issued stay as they are.
+    /// Replaces whom the provider knows. Tokens already issued stay as they are; introspection and userinfo tell of their
+    /// owners as they are now.
     pub fn set_people(&self, people: Vec<Person>) {
         *self.state.people.write().unwrap_or_else(PoisonError::into_inner) = people;
     }
@@ -177,6 +209,11 @@ impl DevProvider {
         self.state.fault.send_replace(fault);
     }
 
+    /// How introspection and userinfo behave from now on, beside [`Self::set_fault`].
+    pub fn set_online_fault(&self, fault: Fault) {
+        self.state.online_fault.send_replace(fault);
+    }
+
     /// How often each document has been asked for. A request counts when it arrives.
     pub fn fetches(&self) -> Fetches {
         *self.state.fetches.borrow()
@@ -185,6 +222,7 @@ impl DevProvider {
     /// Closes its port and waits until that is done. Connections that are still open are answered 503.
     pub async fn stop(mut self) {
         self.state.fault.send_replace(Fault::Status(503));
+        self.state.online_fault.send_replace(Fault::Status(503));
         self.task.abort();
         // Aborted, as it should be.
         let _aborted = (&mut self.task).await;
@@ -211,6 +249,7 @@ impl Drop for DevProvider {
     fn drop(&mut self) {
         // What is held is let go, so that no connection outlives its provider for long.
         self.state.fault.send_replace(Fault::Status(503));
+        self.state.online_fault.send_replace(Fault::Status(503));
         self.task.abort();
     }
 }

@@ -7,7 +7,9 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::testing::{Answer, HandClock, SigningKey, TestCache, TestProvider, soon};
+use crate::testing::{
+    Answer, HandClock, SigningKey, TestCache, TestFreshness, TestProvider, key_source, soon,
+};
 
 const KNOWN: Algorithm = Algorithm::ES256;
 
@@ -17,6 +19,7 @@ struct Scene {
     cache: Arc<TestCache>,
     keys: KeySource,
     key: SigningKey,
+    freshness: Option<Arc<TestFreshness>>,
 }
 
 impl Scene {
@@ -25,6 +28,11 @@ impl Scene {
     }
 
     async fn with(change: impl FnOnce(&mut OidcSettings)) -> Self {
+        Self::hearing(None, change).await
+    }
+
+    /// With a log of revocations.
+    async fn hearing(freshness: Option<Arc<TestFreshness>>, change: impl FnOnce(&mut OidcSettings)) -> Self {
         let key = SigningKey::shared(KNOWN, "known");
         let provider = TestProvider::start(&[&key]).await;
         let clock = HandClock::new();
@@ -33,19 +41,21 @@ impl Scene {
         // Time-outs are real time; the tests that need a slow provider close its gate.
         settings.fetch_timeout = Duration::from_secs(20);
         change(&mut settings);
-        let keys = KeySource::new(&settings, clock.clone(), cache.clone()).unwrap();
+        let keys = key_source(&settings, &clock, &cache, freshness.clone()).unwrap();
         Self {
             provider,
             clock,
             cache,
             keys,
             key,
+            freshness,
         }
     }
 
     /// Another instance: it shares the cache, the clock and the provider.
     fn sibling(&self) -> KeySource {
-        KeySource::new(&self.provider.settings(), self.clock.clone(), self.cache.clone()).unwrap()
+        let settings = self.provider.settings();
+        key_source(&settings, &self.clock, &self.cache, self.freshness.clone()).unwrap()
     }
 
     async fn find(&self, kid: &str) -> Result<usize, Failure> {
@@ -232,7 +242,7 @@ async fn old_keys_are_refreshed_in_the_background_without_anybody_waiting() {
     assert_eq!(scene.provider.fetches(), 1);
     scene.pass(1);
     scene.provider.close_gate();
-    scene.provider.publish(&[]);
+    scene.provider.publish(&[&SigningKey::shared(KNOWN, "another")]);
     // Answered although the fetch that this begins cannot end.
     assert_eq!(scene.find("known").await, Ok(1));
     scene.provider.open_gate();
@@ -318,7 +328,7 @@ async fn a_broken_cache_or_nonsense_in_it_changes_nothing() {
     let scene = Scene::new().await;
     assert_eq!(scene.find("known").await, Ok(1));
     let stamp = unix_seconds(scene.clock.now());
-    let entry = |stamp: i64, body: &str| [&stamp.to_be_bytes(), body.as_bytes()].concat();
+    let entry = |stamp: i64, body: &str| [&stamp.to_be_bytes(), &[0; 25][..], body.as_bytes()].concat();
     let forged = json!({"keys": [SigningKey::shared(KNOWN, "forged").jwk()]}).to_string();
     for (number, nonsense) in [
         vec![],
@@ -327,6 +337,9 @@ async fn a_broken_cache_or_nonsense_in_it_changes_nothing() {
         entry(stamp + 10, &forged),
         entry(-5, &forged),
         entry(0, &forged),
+        // Of an earlier form, and with a stamp that is neither there nor not.
+        [&stamp.to_be_bytes(), forged.as_bytes()].concat(),
+        [&stamp.to_be_bytes(), &[2; 25][..], forged.as_bytes()].concat(),
     ]
     .into_iter()
     .enumerate()
@@ -346,6 +359,11 @@ async fn a_broken_cache_or_nonsense_in_it_changes_nothing() {
 async fn answers_that_are_no_key_set_are_unavailable_and_say_why() {
     for (answer, hint) in [
         (Answer::Raw("<html>".to_owned()), "not a key set"),
+        (Answer::Keys(vec![]), "none of the 0 keys"),
+        (
+            Answer::Keys(vec![json!({"kty": "oct", "kid": "known", "k": "AAAA"})]),
+            "none of the 1 keys",
+        ),
         (Answer::Raw("x".repeat(1024 * 1024 + 1)), "1 MiB"),
         (Answer::Status(404), "404"),
         (Answer::Status(204), "204"),
@@ -374,12 +392,12 @@ async fn a_configured_key_url_needs_no_discovery() {
     let provider = TestProvider::start(&[&key]).await;
     let mut settings = provider.settings();
     settings.jwks_url = Some(format!("{}/jwks?secret=hidden", provider.issuer));
-    let keys = KeySource::new(&settings, HandClock::new(), Arc::new(TestCache::default())).unwrap();
+    let keys = key_source(&settings, &HandClock::new(), &Arc::default(), None).unwrap();
     assert_eq!(keys.load(soon()).await, Ok(1));
     assert_eq!(provider.discoveries(), 0);
 
     provider.answer(Answer::Status(500));
-    let keys = KeySource::new(&settings, HandClock::new(), Arc::new(TestCache::default())).unwrap();
+    let keys = key_source(&settings, &HandClock::new(), &Arc::default(), None).unwrap();
     let why = keys.load(soon()).await.unwrap_err();
     assert!(why.0.contains("/jwks") && !why.0.contains("hidden"), "{why}");
 }
@@ -391,7 +409,7 @@ async fn nobody_listening_is_unavailable_with_the_cause() {
     drop(listener);
     let mut settings = OidcSettings::new("corp", &issuer, vec!["nats".to_owned()]);
     settings.jwks_url = Some(format!("{issuer}/jwks?secret=hidden"));
-    let keys = KeySource::new(&settings, HandClock::new(), Arc::new(TestCache::default())).unwrap();
+    let keys = key_source(&settings, &HandClock::new(), &Arc::default(), None).unwrap();
     let why = keys.load(soon()).await.unwrap_err().0;
     assert!(
         why.contains("corp") && why.contains(&issuer) && why.contains("refused"),
@@ -407,7 +425,7 @@ async fn a_ca_file_that_cannot_be_used_is_named() {
     let mut settings = OidcSettings::new("corp", "https://idp.example", vec!["nats".to_owned()]);
     settings.ca_file = Some(path.clone());
     let fails = |settings: &OidcSettings| {
-        KeySource::new(settings, HandClock::new(), Arc::new(TestCache::default()))
+        key_source(settings, &HandClock::new(), &Arc::default(), None)
             .err()
             .unwrap()
     };
@@ -418,4 +436,112 @@ async fn a_ca_file_that_cannot_be_used_is_named() {
         error.problem.contains("PEM") && error.problem.contains("ca.pem"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn an_empty_key_set_is_an_outage_and_the_old_keys_are_kept() {
+    let scene = Scene::new().await;
+    assert_eq!(scene.find("known").await, Ok(1));
+    scene.provider.publish(&[]);
+    scene.pass(300);
+    assert_eq!(scene.find("known").await, Ok(1));
+    scene.settled().await;
+    assert_eq!(scene.provider.fetches(), 2);
+    assert_eq!(scene.find("known").await, Ok(1));
+    scene.pass(3300);
+    scene.unavailable("known").await;
+}
+
+#[tokio::test]
+async fn keys_from_before_a_revocation_are_fetched_again_before_they_are_used() {
+    let freshness = TestFreshness::new();
+    let scene = Scene::hearing(Some(freshness.clone()), |_| {}).await;
+    assert_eq!(scene.find("known").await, Ok(1));
+    let mut fetches = 1;
+    for concern in [
+        Concern::provider(&scene.provider.issuer),
+        Concern::signing_key(&scene.provider.issuer, "known"),
+    ] {
+        freshness.revoke(Concern::provider("https://elsewhere.example"));
+        freshness.revoke(Concern::signing_key(&scene.provider.issuer, "another"));
+        assert_eq!(scene.find("known").await, Ok(1));
+        assert_eq!(scene.provider.fetches(), fetches);
+
+        freshness.revoke(concern);
+        assert_eq!(scene.find("known").await, Ok(1));
+        fetches += 1;
+        assert_eq!(scene.provider.fetches(), fetches);
+    }
+
+    // Nobody goes by the old keys because the provider is away.
+    freshness.revoke(Concern::provider(&scene.provider.issuer));
+    scene.provider.answer(Answer::Status(503));
+    let why = scene.unavailable("known").await;
+    assert!(why.contains("503"), "{why}");
+    scene.provider.publish(&[&SigningKey::shared(KNOWN, "new")]);
+    scene.pass(1);
+    assert_eq!(scene.find("new").await, Ok(1));
+    scene.unknown("known").await;
+}
+
+#[tokio::test]
+async fn a_fetch_that_began_before_a_revocation_and_ends_after_it_is_made_again() {
+    let freshness = TestFreshness::new();
+    let scene = Scene::hearing(Some(freshness.clone()), |_| {}).await;
+    scene.provider.close_gate();
+    let keys = scene.keys.clone();
+    let waiter = tokio::spawn(async move {
+        keys.find(Some("known"), KNOWN, soon())
+            .await
+            .map(|keys| keys.len())
+    });
+    scene.provider.arrival().await;
+    freshness.revoke(Concern::provider(&scene.provider.issuer));
+    scene.provider.open_gate();
+    assert_eq!(waiter.await.unwrap(), Ok(1));
+    assert_eq!(scene.provider.fetches(), 2);
+    assert_eq!(scene.find("known").await, Ok(1));
+    assert_eq!(scene.provider.fetches(), 2);
+}
+
+#[tokio::test]
+async fn a_shared_document_from_before_a_revocation_is_ignored() {
+    let freshness = TestFreshness::new();
+    let scene = Scene::hearing(Some(freshness.clone()), |_| {}).await;
+    assert_eq!(scene.find("known").await, Ok(1));
+    assert!(scene.sibling().find(Some("known"), KNOWN, soon()).await.is_ok());
+    assert_eq!((scene.provider.fetches(), scene.provider.discoveries()), (1, 1));
+    freshness.revoke(Concern::signing_key(&scene.provider.issuer, "known"));
+    assert!(scene.sibling().find(Some("known"), KNOWN, soon()).await.is_ok());
+    assert_eq!((scene.provider.fetches(), scene.provider.discoveries()), (2, 1));
+    freshness.revoke(Concern::provider(&scene.provider.issuer));
+    assert!(scene.sibling().find(Some("known"), KNOWN, soon()).await.is_ok());
+    assert_eq!((scene.provider.fetches(), scene.provider.discoveries()), (3, 2));
+}
+
+#[tokio::test]
+async fn without_the_log_keys_come_from_the_provider_and_serve_until_the_log_is_back() {
+    let freshness = TestFreshness::new();
+    let scene = Scene::hearing(Some(freshness.clone()), |_| {}).await;
+    assert_eq!(scene.find("known").await, Ok(1));
+    freshness.set_confirmed(false);
+    // What is shared counts only while the log is there, and nothing is shared without a stamp.
+    let sibling = scene.sibling();
+    for _ in 0..2 {
+        assert!(sibling.find(Some("known"), KNOWN, soon()).await.is_ok());
+        assert_eq!(scene.provider.fetches(), 2);
+    }
+    freshness.set_confirmed(true);
+    for _ in 0..2 {
+        assert!(sibling.find(Some("known"), KNOWN, soon()).await.is_ok());
+        assert_eq!(scene.provider.fetches(), 3);
+    }
+    scene.cache.entries.lock().unwrap().clear();
+    freshness.set_confirmed(false);
+    let sibling = scene.sibling();
+    assert!(sibling.find(Some("known"), KNOWN, soon()).await.is_ok());
+    assert!(scene.cache.entries.lock().unwrap().is_empty());
+    freshness.set_confirmed(true);
+    assert!(sibling.find(Some("known"), KNOWN, soon()).await.is_ok());
+    assert_eq!(scene.provider.fetches(), 5);
 }

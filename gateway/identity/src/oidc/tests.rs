@@ -330,5 +330,13 @@ async fn a_symmetric_key_in_the_key_set_opens_nothing() {
         json!({"kty": "oct", "kid": "k1", "k": "AAAA"}),
     ]));
     let token = scene.key.sign(&scene.idp.claims());
+    let outcome = scene.identify(&token).await;
+    assert!(matches!(outcome, Err(Failure::Unavailable(_))), "{outcome:?}");
+    let another = SigningKey::shared(Algorithm::ES256, "another");
+    scene.idp.answer(Answer::Keys(vec![
+        json!({"kty": "oct", "kid": "k1", "k": "AAAA"}),
+        another.jwk(),
+    ]));
+    scene.clock.advance(std::time::Duration::from_secs(1));
     assert_eq!(scene.denied(&token).await, DenialReason::UnknownKey);
 }

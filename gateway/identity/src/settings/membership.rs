@@ -1,16 +1,24 @@
-//! Where memberships are known: a claim of the token, or a file.
+//! Where memberships are known: a claim of the token, a file, an HTTP API or a database.
 
-use std::path::PathBuf;
+pub mod http;
+pub mod postgres;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use natsgate_core::MembershipSource;
+use natsgate_core::{CacheTimes, MembershipSource};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use self::http::{HttpAuthenticationSettings, HttpMembershipSettings};
+use self::postgres::PostgresMembershipSettings;
 use super::SettingsError;
 use crate::membership::claim::ClaimMemberships;
 use crate::membership::file::FileMemberships;
+use crate::membership::http::HttpMemberships;
+use crate::membership::postgres::PostgresMemberships;
 
 /// One source of memberships.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -20,10 +28,80 @@ pub enum MembershipSettings {
     Claim(ClaimMembershipSettings),
     /// A YAML or JSON file.
     File(FileMembershipSettings),
+    /// An HTTP API that answers with JSON.
+    Http(Box<HttpMembershipSettings>),
+    /// A query to PostgreSQL.
+    Postgres(Box<PostgresMembershipSettings>),
 }
 
 impl MembershipSettings {
-    /// Makes the source. A file is read, and watched from then on, so this must run within a Tokio runtime.
+    /// Checks what can be checked before any source is made: that no two of `all` share a name.
+    ///
+    /// # Errors
+    /// The name that two share.
+    pub fn validate_names(all: &[Self]) -> Result<(), SettingsError> {
+        let mut seen = HashSet::new();
+        for settings in all {
+            let (name, key) = match settings {
+                Self::Http(http) => (&http.name, http.key("name")),
+                Self::Postgres(postgres) => (&postgres.name, postgres.key("name")),
+                Self::Claim(_) | Self::File(_) => continue,
+            };
+            if !seen.insert(name) {
+                return Err(SettingsError::new(
+                    key,
+                    "another source of memberships has this name: rename one",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes every path in it start from `base`, unless it is absolute.
+    pub fn start_paths_from(&mut self, base: &Path) {
+        let start = |path: &mut PathBuf| *path = base.join(&*path);
+        let start_any = |paths: [&mut Option<PathBuf>; 3]| paths.into_iter().flatten().for_each(start);
+        match self {
+            Self::Claim(_) => {}
+            Self::File(file) => start(&mut file.path),
+            Self::Http(http) => {
+                http.ca_file.iter_mut().for_each(start);
+                if let HttpAuthenticationSettings::BearerFile(path) = &mut http.authentication {
+                    start(path);
+                }
+                if let Some(files) = &mut http.client_certificate {
+                    start(&mut files.certificate_file);
+                    start(&mut files.key_file);
+                }
+            }
+            Self::Postgres(postgres) => {
+                let tls = &mut postgres.database.tls;
+                start_any([&mut tls.ca_file, &mut tls.cert_file, &mut tls.key_file]);
+            }
+        }
+    }
+
+    /// The names of the providers whose people it is for; empty for all.
+    pub fn providers(&self) -> &[String] {
+        match self {
+            Self::Claim(settings) => &settings.providers,
+            Self::File(_) => &[],
+            Self::Http(settings) => &settings.providers,
+            Self::Postgres(settings) => &settings.providers,
+        }
+    }
+
+    /// How long answers are kept; `None` for a source that has them at hand.
+    pub fn cache_times(&self) -> Option<CacheTimes> {
+        match self {
+            Self::Claim(_) | Self::File(_) => None,
+            Self::Http(settings) => Some(settings.cache_times()),
+            Self::Postgres(settings) => Some(settings.cache_times()),
+        }
+    }
+
+    /// Makes the source. A file is read, and watched from then on; a query is checked as soon as its database is there. So
+    /// this must run within a Tokio runtime.
     ///
     /// # Errors
     /// The setting that cannot be used, or what is wrong with the file.
@@ -31,8 +109,37 @@ impl MembershipSettings {
         match self {
             Self::Claim(settings) => Ok(Arc::new(ClaimMemberships::new(settings.clone())?)),
             Self::File(settings) => Ok(FileMemberships::open(settings.clone()).await?),
+            Self::Http(settings) => Ok(Arc::new(HttpMemberships::new(settings)?)),
+            Self::Postgres(settings) => Ok(PostgresMemberships::open(settings)?),
         }
     }
+}
+
+/// How long answers are kept that had to be asked for.
+fn default_times() -> CacheTimes {
+    CacheTimes {
+        fresh: Duration::from_secs(30),
+        stale_if_error: Duration::from_secs(5 * 60),
+        negative: Duration::from_secs(10),
+    }
+}
+
+fn not_empty(key: &dyn Fn(&str) -> String, field: &str, value: Option<&String>) -> Result<(), SettingsError> {
+    match value {
+        Some(value) if value.trim().is_empty() => Err(SettingsError::new(key(field), "must not be empty")),
+        _ => Ok(()),
+    }
+}
+
+fn no_longer_than_an_hour(
+    key: &dyn Fn(&str) -> String,
+    field: &str,
+    time: Duration,
+) -> Result<(), SettingsError> {
+    if time > Duration::from_secs(60 * 60) {
+        return Err(SettingsError::new(key(field), "must be 1h at most"));
+    }
+    Ok(())
 }
 
 /// Memberships in a claim of the token. The claim may be a list of ids (`["apollo"]`), a list of objects
@@ -135,5 +242,114 @@ mod tests {
                 MembershipSettings::File(FileMembershipSettings::new("members.yaml")),
             ]
         );
+    }
+
+    fn read(yaml: &str) -> Result<MembershipSettings, String> {
+        serde_saphyr::from_str(yaml).map_err(|error| error.to_string())
+    }
+
+    const HTTP: &str = "
+http:
+  name: api
+  url: https://api.example/users/{principal.subject}/projects
+  authentication: {bearer: hidden}
+  headers: {X-Key: hidden}
+  client_certificate: {certificate_file: c.pem, key_file: k.pem}
+  ca_file: /etc/ca.pem
+  list: data.items
+  kind: project
+  role_field: role
+  not_found: nothing
+  pagination: {cursor: {field: meta.next, parameter: after}}
+  timeout: 2s
+  lag: 1s
+  cache: {fresh: 1m}
+";
+
+    const POSTGRES: &str = "
+postgres:
+  name: db
+  database: {host: db.example, database: app, user: natsgate, password: hidden, tls: {ca_file: ca.pem}}
+  query: SELECT id, role FROM members WHERE who = {principal.subject}
+  kind: project
+";
+
+    #[test]
+    fn apis_and_databases_are_read_from_yaml() {
+        let seconds = Duration::from_secs;
+        let MembershipSettings::Http(http) = read(HTTP).unwrap() else {
+            panic!()
+        };
+        assert_eq!(http.validate(), Ok(()));
+        assert_eq!((http.timeout, http.lag), (seconds(2), seconds(1)));
+        let times = |fresh, stale_if_error, negative| CacheTimes {
+            fresh: seconds(fresh),
+            stale_if_error: seconds(stale_if_error),
+            negative: seconds(negative),
+        };
+        assert_eq!(read(HTTP).unwrap().cache_times(), Some(times(60, 300, 10)));
+        let MembershipSettings::Postgres(postgres) = read(POSTGRES).unwrap() else {
+            panic!()
+        };
+        assert_eq!(postgres.validate(), Ok(()));
+        assert_eq!((postgres.max_rows, postgres.lag), (10_000, Duration::ZERO));
+        assert_eq!(read(POSTGRES).unwrap().cache_times(), Some(times(30, 300, 10)));
+
+        for yaml in [HTTP, POSTGRES] {
+            assert!(!format!("{:?}", read(yaml)).contains("hidden"), "{yaml}");
+            assert_eq!(read(yaml), read(yaml));
+            assert_ne!(read(yaml), read(&yaml.replace("hidden", "other")));
+            assert!(read(&yaml.replace("name:", "nam:")).is_err());
+        }
+        assert!(read(&HTTP.replace("cursor", "cursors")).is_err());
+        assert!(read(&HTTP.replace("nothing", "nobody")).is_err());
+    }
+
+    #[test]
+    fn every_path_starts_from_the_base_unless_it_is_absolute() {
+        let shown = |yaml: &str| {
+            let mut settings = read(yaml).unwrap();
+            settings.start_paths_from(Path::new("/base"));
+            let MembershipSettings::Http(http) = settings else {
+                return format!("{settings:?}");
+            };
+            format!(
+                "{:?} {:?} {:?}",
+                http.ca_file, http.client_certificate, http.authentication
+            )
+        };
+        let http = shown(&HTTP.replace("{bearer: hidden}", "{bearer_file: token}"));
+        for path in ["/base/c.pem", "/base/k.pem", "\"/etc/ca.pem\"", "/base/token"] {
+            assert!(http.contains(path), "{http}");
+        }
+        assert!(shown(POSTGRES).contains("/base/ca.pem"));
+        assert!(shown("file: {path: members.yaml}").contains("/base/members.yaml"));
+    }
+
+    #[test]
+    fn no_two_sources_that_are_asked_share_a_name() {
+        let [http, postgres] = [read(HTTP).unwrap(), read(POSTGRES).unwrap()];
+        let claim = read("claim: {name: api, kind: project}").unwrap();
+        let different = [http.clone(), postgres, claim.clone(), claim];
+        assert_eq!(MembershipSettings::validate_names(&different), Ok(()));
+        let same = read(&POSTGRES.replace("name: db", "name: api")).unwrap();
+        let error = MembershipSettings::validate_names(&[http, same]).unwrap_err();
+        assert_eq!(error.key, "memberships.postgres[api].name");
+    }
+
+    #[test]
+    fn every_setting_is_described_in_the_schema() {
+        for schema in [
+            schemars::schema_for!(HttpMembershipSettings),
+            schemars::schema_for!(PostgresMembershipSettings),
+            schemars::schema_for!(http::CursorSettings),
+            schemars::schema_for!(http::PageSettings),
+        ] {
+            let schema = serde_json::to_value(schema).unwrap();
+            for (name, property) in schema["properties"].as_object().unwrap() {
+                assert!(property["description"].is_string(), "{name} has no description");
+            }
+            assert_eq!(schema["additionalProperties"], false);
+        }
     }
 }

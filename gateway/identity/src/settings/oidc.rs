@@ -1,4 +1,4 @@
-//! One OpenID provider: who it is, which of its tokens open NATS, and how its keys are kept.
+//! One OpenID provider: who it is, which of its tokens open NATS, how they are verified, and how its keys are kept.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,12 +7,15 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::SettingsError;
+use super::introspection::IntrospectionSettings;
+use super::userinfo::UserinfoSettings;
+use super::verify::{self, AfterRefusal, VerifyBy};
 use crate::algorithm::Algorithm;
 
 /// The largest token bound that can be configured, in bytes.
 const MAX_MAX_TOKEN_BYTES: usize = 1024 * 1024;
 
-/// An OpenID provider whose JWT access tokens are accepted.
+/// An OpenID provider whose access tokens are accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OidcSettings {
@@ -28,6 +31,34 @@ pub struct OidcSettings {
     /// Where the key set (JWKS) is. If set, no discovery document is asked for.
     #[serde(default)]
     pub jwks_url: Option<String>,
+    /// In which ways tokens are accepted, in the order they are tried. A JWT of this issuer goes to `jwt` first if that is
+    /// named; an opaque token goes to the others. While a way cannot be used (an outage), the next is tried.
+    #[serde(default = "default_verify")]
+    pub verify: Vec<VerifyBy>,
+    /// What becomes of a token that one way refuses. Leave it at `stop` unless you know why the next way is no weaker.
+    #[serde(default)]
+    pub after_refusal: AfterRefusal,
+    /// Token introspection. If set, it is also asked about a JWT that something was revoked of since it was issued.
+    #[serde(default)]
+    pub introspection: Option<IntrospectionSettings>,
+    /// The userinfo endpoint. If set, and introspection is not, it is also asked about a JWT that something was revoked of
+    /// since it was issued.
+    #[serde(default)]
+    pub userinfo: Option<UserinfoSettings>,
+    /// What this provider's opaque tokens begin with (`ghp_`). Tokens that begin so are shown to no other provider, and this
+    /// one is shown no others. Without it an opaque token is shown to one provider after the other, in the order they are
+    /// configured: whoever runs one of them could then use it at another.
+    #[serde(default)]
+    pub opaque_prefix: Option<String>,
+    /// The longest life of a token, from `iat` (without one: from now) to `exp`. A token that lives longer is refused.
+    #[serde(default = "default_max_token_life", with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub max_token_life: Duration,
+    /// How long an opaque token counts after each time it was found in force, where the provider does not say until when it
+    /// is. Without this setting such a token is refused.
+    #[serde(default, with = "humantime_serde::option")]
+    #[schemars(with = "Option<String>")]
+    pub max_opaque_life: Option<Duration>,
     /// Accepted audiences: a token's `aud` must hold one of them. At least one is required, so that a token meant for
     /// another service does not open NATS.
     pub audiences: Vec<String>,
@@ -41,7 +72,7 @@ pub struct OidcSettings {
     /// Whether a token without a `typ` header is refused even where `JWT` is accepted.
     #[serde(default)]
     pub require_typ: bool,
-    /// Claims that must be there, beside `iss`, `aud`, `exp` and the subject: names, or paths like `realm_access.roles`.
+    /// Claims that the token (or introspection of it) must make, beside `iss`, `aud`, `exp` and the subject: names, or paths like `realm_access.roles`.
     #[serde(default)]
     pub required_claims: Vec<String>,
     /// The claim that names the person or service.
@@ -68,7 +99,7 @@ pub struct OidcSettings {
     #[serde(default = "default_cool_down", with = "humantime_serde")]
     #[schemars(with = "String")]
     pub cool_down: Duration,
-    /// The longest a fetch of discovery document and keys together may take.
+    /// The longest a fetch of discovery document and keys together may take, and an answer of introspection or userinfo.
     #[serde(default = "default_fetch_timeout", with = "humantime_serde")]
     #[schemars(with = "String")]
     pub fetch_timeout: Duration,
@@ -78,6 +109,14 @@ pub struct OidcSettings {
     /// A PEM file of certificate authorities to trust for this provider, beside the system's.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
+}
+
+fn default_verify() -> Vec<VerifyBy> {
+    vec![VerifyBy::Jwt]
+}
+
+fn default_max_token_life() -> Duration {
+    Duration::from_secs(24 * 60 * 60)
 }
 
 fn all_algorithms() -> Vec<Algorithm> {
@@ -124,6 +163,13 @@ impl OidcSettings {
             issuer: issuer.into(),
             discovery_url: None,
             jwks_url: None,
+            verify: default_verify(),
+            after_refusal: AfterRefusal::default(),
+            introspection: None,
+            userinfo: None,
+            opaque_prefix: None,
+            max_token_life: default_max_token_life(),
+            max_opaque_life: None,
             audiences,
             algorithms: all_algorithms(),
             token_types: default_token_types(),
@@ -146,7 +192,12 @@ impl OidcSettings {
         format!("providers[{}].{field}", self.name.escape_debug())
     }
 
-    /// Checks what types alone do not. URLs and the CA file are checked where they are read.
+    /// Whether a token that is no JWT may be one of this provider's.
+    pub(crate) fn takes_opaque_tokens(&self) -> bool {
+        self.verify.iter().any(|way| *way != VerifyBy::Jwt)
+    }
+
+    /// Checks what types alone do not. URLs and files are checked where they are read.
     ///
     /// # Errors
     /// The first setting that cannot be used.
@@ -199,6 +250,8 @@ impl OidcSettings {
             ("keep_for", self.keep_for),
             ("cool_down", self.cool_down),
             ("fetch_timeout", self.fetch_timeout),
+            ("max_token_life", self.max_token_life),
+            ("max_opaque_life", self.max_opaque_life.unwrap_or(Duration::MAX)),
         ] {
             if time.is_zero() {
                 return wrong(field, "must be longer than 0s");
@@ -218,6 +271,19 @@ impl OidcSettings {
                 "discovery_url",
                 "is not used when `jwks_url` is set: remove one of the two",
             );
+        }
+        if self
+            .max_opaque_life
+            .is_some_and(|life| life > self.max_token_life)
+        {
+            return wrong("max_opaque_life", "must not be longer than `max_token_life`");
+        }
+        verify::validate(self)?;
+        if let Some(introspection) = &self.introspection {
+            introspection.validate(&self.key("introspection"))?;
+        }
+        if let Some(userinfo) = &self.userinfo {
+            userinfo.validate(&self.key("userinfo"))?;
         }
         Ok(())
     }

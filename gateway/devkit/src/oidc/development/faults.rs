@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// What every endpoint does instead of answering properly.
+/// What endpoints do instead of answering properly.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Fault {
     /// Nothing of the kind: it answers properly.
@@ -16,6 +16,10 @@ pub enum Fault {
     Hold,
     /// It answers 200 with this body, as JSON.
     Body(String),
+    /// Introspection and userinfo answer properly, but for a `sub` that is this one. Others answer properly.
+    WrongSubject(String),
+    /// It answers properly, but for the media type, which is this one.
+    MediaType(String),
 }
 
 /// How often each document has been asked for.
@@ -27,4 +31,8 @@ pub struct Fetches {
     pub keys: usize,
     /// Tokens.
     pub tokens: usize,
+    /// Introspection of a token.
+    pub introspections: usize,
+    /// Userinfo.
+    pub userinfos: usize,
 }

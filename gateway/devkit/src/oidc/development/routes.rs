@@ -11,8 +11,9 @@ use axum::{Form, Json, Router};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
-use super::{Fault, Fetches, State};
+use super::{Fault, Fetches, State, online};
 use crate::oidc::algorithm::SigningAlgorithm;
 use crate::oidc::spec::TokenSpec;
 
@@ -21,6 +22,8 @@ pub(super) fn routes(state: Arc<State>) -> Router {
         .route("/.well-known/openid-configuration", get(discovery))
         .route("/jwks", get(key_set))
         .route("/token", post(token))
+        .route("/introspection", post(online::introspection))
+        .route("/userinfo", get(online::userinfo))
         .with_state(state)
 }
 
@@ -59,20 +62,29 @@ async fn token(Extract(state): Extract<Arc<State>>, Form(form): Form<TokenForm>)
 
 impl State {
     /// Counts the request and answers as the fault says.
-    async fn answer(
+    pub(super) async fn answer(
         &self,
         count: impl FnOnce(&mut Fetches),
         proper: impl FnOnce(&Self) -> Response,
     ) -> Response {
         self.fetches.send_modify(count);
-        let mut faults = self.fault.subscribe();
+        self.under(&self.fault, proper).await
+    }
+
+    /// Answers as the fault in `faults` says.
+    pub(super) async fn under(
+        &self,
+        faults: &watch::Sender<Fault>,
+        proper: impl FnOnce(&Self) -> Response,
+    ) -> Response {
+        let mut faults = faults.subscribe();
         // The sender lives as long as `self`, so waiting cannot fail.
         let fault = match faults.wait_for(|fault| *fault != Fault::Hold).await {
             Ok(fault) => fault.clone(),
             Err(_) => Fault::Status(503),
         };
         match fault {
-            Fault::None | Fault::Hold => proper(self),
+            Fault::None | Fault::Hold | Fault::WrongSubject(_) => proper(self),
             Fault::Slow(by) => {
                 tokio::time::sleep(by).await;
                 proper(self)
@@ -81,6 +93,13 @@ impl State {
                 .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
                 .into_response(),
             Fault::Body(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+            Fault::MediaType(media_type) => {
+                let mut response = proper(self);
+                if let Ok(media_type) = header::HeaderValue::from_str(&media_type) {
+                    response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+                }
+                response
+            }
         }
     }
 
@@ -95,6 +114,8 @@ impl State {
             "issuer": issuer,
             "jwks_uri": format!("{issuer}/jwks"),
             "token_endpoint": format!("{issuer}/token"),
+            "introspection_endpoint": format!("{issuer}/introspection"),
+            "userinfo_endpoint": format!("{issuer}/userinfo"),
             "grant_types_supported": ["password"],
             "response_types_supported": ["token"],
             "subject_types_supported": ["public"],

@@ -1,6 +1,7 @@
 //! Keys of the development provider, and the tokens they sign, honest or not.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
@@ -83,22 +84,11 @@ impl State {
             spec.header,
         );
 
-        let now = self.clock.unix_seconds();
-        let ttl = i64::try_from(spec.ttl.unwrap_or(self.ttl).as_secs()).unwrap_or(i64::MAX);
-        let mut id = [0_u8; 12];
-        rand::rng().fill_bytes(&mut id);
-        let claims = json!({
-            "iss": self.issuer,
-            "aud": self.audience,
-            "iat": now,
-            "exp": now.saturating_add(ttl),
-            "jti": HEXLOWER.encode(&id),
-        });
-        let claims = overlaid(claims, spec.claims);
+        let claims = self.claims(spec.ttl, spec.claims);
 
         let part =
             |value: Map<String, Value>| BASE64URL_NOPAD.encode(Value::Object(value).to_string().as_bytes());
-        let message = format!("{}.{}", part(header), part(claims));
+        let message = format!("{}.{}", part(header), part(claims.clone()));
         let signature = match spec.signature {
             Signature::Honest => key.sign(message.as_bytes())?,
             Signature::Forged => ProviderKey::generate(key.algorithm)?.sign(message.as_bytes())?,
@@ -108,7 +98,35 @@ impl State {
                 hmac::sign(&secret, message.as_bytes()).as_ref().to_vec()
             }
         };
-        Ok(format!("{message}.{}", BASE64URL_NOPAD.encode(&signature)).into())
+        let token = SecretString::from(format!("{message}.{}", BASE64URL_NOPAD.encode(&signature)));
+        if spec.signature == Signature::Honest {
+            self.issued.add(&token, claims);
+        }
+        Ok(token)
+    }
+
+    pub(super) fn issue_opaque(&self, spec: TokenSpec) -> SecretString {
+        let mut random = [0_u8; 32];
+        rand::rng().fill_bytes(&mut random);
+        let token = SecretString::from(BASE64URL_NOPAD.encode(&random));
+        self.issued.add(&token, self.claims(spec.ttl, spec.claims));
+        token
+    }
+
+    /// The claims of a token issued now.
+    fn claims(&self, ttl: Option<Duration>, more: Map<String, Value>) -> Map<String, Value> {
+        let now = self.clock.unix_seconds();
+        let ttl = i64::try_from(ttl.unwrap_or(self.ttl).as_secs()).unwrap_or(i64::MAX);
+        let mut id = [0_u8; 12];
+        rand::rng().fill_bytes(&mut id);
+        let claims = json!({
+            "iss": self.issuer,
+            "aud": self.audience,
+            "iat": now,
+            "exp": now.saturating_add(ttl),
+            "jti": HEXLOWER.encode(&id),
+        });
+        overlaid(claims, more)
     }
 }
 

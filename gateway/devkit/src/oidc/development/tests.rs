@@ -233,9 +233,76 @@ async fn faults_do_what_they_say_and_every_request_counts() {
         Fetches {
             discovery: 0,
             keys: 4,
-            tokens: 0
+            ..Fetches::default()
         }
     );
+}
+
+#[tokio::test]
+async fn introspection_and_userinfo_tell_of_tokens_in_force_as_their_owners_are_now() {
+    let provider = provider().await;
+    let (client, secret) = INTROSPECTION_CLIENT;
+    let introspect = |token: SecretString, secret: &'static str| {
+        let request = reqwest::Client::new()
+            .post(provider.introspection_url())
+            .basic_auth(client, Some(secret))
+            .form(&[("token", token.expose_secret())]);
+        async move {
+            let answer = request.send().await.unwrap();
+            (answer.status().as_u16(), answer.json::<Value>().await.ok())
+        }
+    };
+    let userinfo = |token: SecretString| {
+        let request = reqwest::Client::new()
+            .get(provider.userinfo_url())
+            .bearer_auth(token.expose_secret());
+        async move {
+            let answer = request.send().await.unwrap();
+            (answer.status().as_u16(), answer.json::<Value>().await.ok())
+        }
+    };
+    let opaque = provider.issue_opaque(TokenSpec::new("alice"));
+    let jwt = provider.issue(TokenSpec::new("alice")).unwrap();
+    for token in [&opaque, &jwt] {
+        let (status, answer) = introspect(token.clone(), secret).await;
+        let answer = answer.unwrap();
+        assert_eq!((status, &answer["active"]), (200, &json!(true)));
+        assert_eq!(
+            (&answer["aud"], &answer["projects"]),
+            (&json!("nats"), &json!(["apollo"]))
+        );
+        let (status, answer) = userinfo(token.clone()).await;
+        assert_eq!(
+            (status, answer),
+            (200, Some(json!({"sub": "alice", "projects": ["apollo"]})))
+        );
+    }
+    assert_eq!(introspect(opaque.clone(), "wrong").await.0, 401);
+    assert_eq!(
+        introspect("unknown".into(), secret).await.1,
+        Some(json!({"active": false}))
+    );
+    let forged = TokenSpec::new("alice").signature(Signature::Forged);
+    let forged = provider.issue(forged).unwrap();
+    assert_eq!(
+        introspect(forged.clone(), secret).await.1,
+        Some(json!({"active": false}))
+    );
+    assert_eq!(userinfo(forged).await.0, 401);
+
+    provider.set_people(vec![Person::new("alice").claim("projects", json!(["zeus"]))]);
+    assert_eq!(
+        userinfo(jwt.clone()).await.1.unwrap()["projects"],
+        json!(["zeus"])
+    );
+    provider.set_online_fault(Fault::WrongSubject("bob".to_owned()));
+    assert_eq!(userinfo(jwt.clone()).await.1.unwrap()["sub"], "bob");
+    provider.set_online_fault(Fault::None);
+    provider.revoke(&jwt);
+    assert_eq!(userinfo(jwt.clone()).await.0, 401);
+    assert_eq!(introspect(jwt, secret).await.1, Some(json!({"active": false})));
+    let counted = provider.fetches();
+    assert_eq!((counted.introspections, counted.userinfos), (6, 6));
 }
 
 #[tokio::test]
