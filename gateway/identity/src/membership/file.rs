@@ -38,6 +38,8 @@ pub struct FileMemberships {
 /// What is known of the file.
 #[derive(Debug, Clone)]
 struct State {
+    /// What the file was like when it was read.
+    mark: Option<Mark>,
     /// Of the content; `None` if it could not be read.
     digest: Option<[u8; 32]>,
     /// The memberships, or what is wrong.
@@ -120,6 +122,28 @@ async fn watch(source: Weak<FileMemberships>, period: Duration) {
     }
 }
 
+/// What changes with every change of a file, as far as its system tells: which file it is, how long, and when it was
+/// changed last, which nobody can set back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Mark {
+    file: (u64, u64),
+    length: u64,
+    changed: (i64, i64),
+}
+
+impl Mark {
+    fn of(path: &Path) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt;
+
+        let about = std::fs::metadata(path).ok()?;
+        Some(Self {
+            file: (about.dev(), about.ino()),
+            length: about.len(),
+            changed: (about.ctime(), about.ctime_nsec()),
+        })
+    }
+}
+
 /// Reads the file; takes over what is known of `before` if it is the same content.
 async fn look(path: &Path, before: Option<&State>) -> State {
     // Taken before the read: what is read may already be that old.
@@ -128,26 +152,37 @@ async fn look(path: &Path, before: Option<&State>) -> State {
     let known = before.and_then(|before| Some((before.digest?, before.outcome.clone())));
     let shown = path.display().to_string();
     let looked = spawn_blocking(move || {
+        // Before the content: a change in between is seen as one at the next look.
+        let mark = Mark::of(&path);
         let content = match read(&path) {
             Ok(content) => content,
-            Err(problem) => return (None, Err(format!("reading {}: {problem}", path.display()))),
+            Err(problem) => {
+                let problem = format!("reading {}: {problem}", path.display());
+                return (mark, None, Err(problem));
+            }
         };
         let digest: [u8; 32] = Sha256::digest(&content).into();
         if let Some((known, outcome)) = known
             && known == digest
         {
-            return (Some(digest), outcome);
+            return (mark, Some(digest), outcome);
         }
         let outcome = Index::parse(&content).map(Arc::new);
         (
+            mark,
             Some(digest),
             outcome.map_err(|problem| format!("{}: {problem}", path.display())),
         )
     });
-    let (digest, outcome) = looked
-        .await
-        .unwrap_or_else(|_| (None, Err(format!("reading {shown}: the reader stopped half-way"))));
+    let (mark, digest, outcome) = looked.await.unwrap_or_else(|_| {
+        (
+            None,
+            None,
+            Err(format!("reading {shown}: the reader stopped half-way")),
+        )
+    });
     State {
+        mark,
         digest,
         outcome,
         checked_at,
@@ -175,11 +210,18 @@ impl MembershipSource for FileMemberships {
         &self.name
     }
 
-    async fn memberships(
-        &self,
-        identity: &Identity,
-        _deadline: Deadline,
-    ) -> Result<Vec<Membership>, Failure> {
+    async fn memberships(&self, identity: &Identity, deadline: Deadline) -> Result<Vec<Membership>, Failure> {
+        // Who changes the file and then revokes must not meet what it said before.
+        let path = self.settings.path.clone();
+        let mark = spawn_blocking(move || Mark::of(&path));
+        let looked = deadline.bound(async {
+            if mark.await.ok().flatten() != self.state.load().mark {
+                self.check().await;
+            }
+        });
+        looked.await.map_err(|passed| {
+            natsgate_core::Unavailable::new(format!("looking at {}: {passed}", self.name))
+        })?;
         let state = self.state.load();
         if state.checked_at.elapsed() > self.longest_unchecked() {
             return Err(Failure::unavailable(format!(
