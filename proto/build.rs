@@ -7,7 +7,10 @@ use protox::prost::Message;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=natsgate");
-    let descriptors = protox::compile(["natsgate/v1/decision.proto"], ["."])?;
+    let descriptors = protox::compile(
+        ["natsgate/v1/decision.proto", "natsgate/v1/membership.proto"],
+        ["."],
+    )?;
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo did not set OUT_DIR")?);
     // Served by gRPC reflection.
     std::fs::write(out.join("natsgate.v1.bin"), descriptors.encode_to_vec())?;

@@ -17,9 +17,12 @@ pub mod identity;
 pub mod limits;
 pub mod lookup;
 pub mod membership;
+pub mod merged;
 pub mod outcome;
 pub mod permissions;
 pub mod principal;
+pub mod pushed;
+pub mod reach;
 pub mod revision;
 pub mod revocation;
 pub mod revocation_log;
@@ -37,12 +40,19 @@ pub use identity::{Evidence, Identity, IdentityProvider};
 pub use limits::{ConnectionType, Limits, NotAdmitted, TimeOfDay, TimeWindow, TimeWindows};
 pub use lookup::{CacheTimes, Fact, Lookup, Source};
 pub use membership::{Membership, MembershipSource};
+pub use merged::{GrantedBy, MergedMembership, MergedMemberships};
 pub use outcome::{Denial, DenialReason, Failure, Unavailable};
 pub use permissions::{
     Permissions, PublishPermissions, ResponsePermission, SubscribePermissions, SubscribeSubject,
 };
 pub use principal::Principal;
+pub use pushed::{
+    Announced, Announcement, Announcer, Conflict, InvalidWrite, ItemOutcome, MembershipFilter, MembershipKey,
+    MembershipPage, MembershipRecord, MembershipStore, MembershipStoreError, MembershipWrite, OtherGrants,
+    OtherSources, Purged, Violation, WriteAct, WriteItem, Written,
+};
+pub use reach::{Names, Reach};
 pub use revision::{Epoch, NotARevision, Revision};
 pub use revocation::{Change, EntryId, LogEntry, PolicyGeneration, Selector};
-pub use revocation_log::{Appended, Head, Idempotency, LogError, NewEntry, RevocationLog, Witness};
+pub use revocation_log::{Appended, Head, Idempotency, LogError, LogPage, NewEntry, RevocationLog, Witness};
 pub use subject::{QueueGroup, Subject, SubjectError, UnsafeToken};

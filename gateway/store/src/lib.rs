@@ -1,8 +1,29 @@
-//! Where shared state lives: in-process for one instance.
+//! Where shared state lives: in this process, in Redis, and (what natsgate itself holds as truth) in PostgreSQL or a file.
 //!
-//! Implements the ports of [`natsgate_core`] that keep something: so far [`natsgate_core::Cache`]. What is kept here may
-//! vanish at any moment; nothing is ever right only because it was found here.
+//! - [`log`]: the revocation log, in process and in Redis, and the follower that reads it and judges by it whether a fact
+//!   still counts;
+//! - `lookup`: the caches in front of every source of facts, and `memberships`, which puts them in front of a source of
+//!   memberships;
+//! - [`redis`], [`seal`]: the connection to Redis, and how everything there is sealed;
+//! - [`pushed`]: memberships that backends push.
+//!
+//! What is in a cache may vanish at any moment; nothing is ever right only because it was found there. Not here: what the
+//! facts are, and who may change them.
 
 mod in_process;
+pub mod log;
+mod lookup;
+mod memberships;
+pub mod pushed;
+pub mod redis;
+pub mod seal;
+pub mod settings;
 
+pub use self::redis::{RedisCache, RedisConnection, RedisError, RedisSettings};
 pub use in_process::InProcessCache;
+pub use log::{Follower, FollowerSettings, InProcessLog, LogSettings, RedisLog};
+pub use lookup::{Cached, LookupCounts, LookupSettings, LookupTiers, SourceCacheSettings};
+pub use memberships::CachedMemberships;
+pub use pushed::{FileMembershipStore, PostgresMembershipStore, PushedMemberships};
+pub use seal::{KeyDigests, SealError, Sealer, Secrets};
+pub use settings::SettingsError;
