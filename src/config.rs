@@ -12,6 +12,7 @@ pub mod problem;
 pub mod redact;
 pub mod reference;
 pub mod shim;
+pub mod store;
 pub mod tls;
 pub mod value;
 
@@ -30,6 +31,9 @@ pub struct Config {
     pub log: log::LogConfig,
     /// The callout shim: for `natsgate shim` and `natsgate all`.
     pub shim: Option<shim::ShimConfig>,
+    /// What instances share, and what natsgate itself keeps.
+    #[serde(default)]
+    pub store: store::StoreConfig,
     /// The decision service: for `natsgate decision` and `natsgate all`.
     pub decision: Option<decision::DecisionConfig>,
 }

@@ -1,5 +1,6 @@
 //! A whole decision in this process: token, memberships from its claims, policy.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,12 +8,13 @@ use criterion::{BenchmarkId, Criterion};
 use natsgate_benches::authorization::Callout;
 use natsgate_benches::rules;
 use natsgate_claims::{AuthorizationRequest, decode};
-use natsgate_core::{Clock, SystemClock};
-use natsgate_decision::{CredentialSource, Decider, DeciderLimits, Pipeline};
+use natsgate_core::{Clock, MergedMemberships, SystemClock};
+use natsgate_decision::{CallerAuthenticator, CredentialSource, Decider, DeciderLimits, Pipeline};
 use natsgate_devkit::TokenSpec;
 use natsgate_identity::{ClaimMembershipSettings, ClaimMemberships};
 use natsgate_proto::v1::decision_service_server::DecisionService;
 use natsgate_shim::request;
+use natsgate_store::{Follower, FollowerSettings, InProcessLog, LogSettings};
 use tokio::runtime::Runtime;
 use tonic::Request;
 
@@ -23,17 +25,32 @@ pub(crate) fn benches(criterion: &mut Criterion) {
     memberships.role = Some("member".into());
     let pipeline = Pipeline {
         identities: Arc::new(providers),
-        memberships: vec![Arc::new(ClaimMemberships::new(memberships).unwrap())],
+        memberships: Arc::new(MergedMemberships::new(
+            vec![Arc::new(ClaimMemberships::new(memberships).unwrap())],
+            HashMap::new(),
+            Arc::new(SystemClock),
+        )),
         policy: rules::policy(),
         credentials: CredentialSource::DEFAULT.to_vec(),
         max_token_bytes: 16_384,
+        freshness: Follower::start(
+            Arc::new(InProcessLog::new(
+                &LogSettings::default(),
+                None,
+                Arc::new(SystemClock),
+            )),
+            FollowerSettings::default(),
+            Arc::new(SystemClock),
+        ),
+        degraded_grant_life: Duration::from_secs(300),
         clock: Arc::new(SystemClock),
     };
     let limits = DeciderLimits {
         max_in_flight: 16,
         max_decision_time: Duration::from_secs(5),
     };
-    let decider = Decider::new(Arc::new(pipeline), limits);
+    let callers = CallerAuthenticator::new(&[], None, Arc::new(SystemClock)).unwrap();
+    let decider = Decider::new(Arc::new(pipeline), limits, Arc::new(callers));
     let callout = Callout::new();
     let mut group = criterion.benchmark_group("decision/authorize, ES256");
     for count in [1, 10, 100] {

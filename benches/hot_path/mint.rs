@@ -21,7 +21,7 @@ pub(crate) fn benches(criterion: &mut Criterion) {
             connection: &connection,
             now,
         };
-        let grant = convert::grant(policy.evaluate(&facts).outcome.unwrap());
+        let grant = convert::grant(policy.evaluate(&facts).outcome.unwrap(), None, None);
         group.bench_with_input(
             BenchmarkId::new("memberships", count),
             &grant,

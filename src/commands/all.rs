@@ -1,15 +1,19 @@
 //! `natsgate all`: shim and decision service in one process, nothing else to run.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use natsgate_core::SystemClock;
-use natsgate_decision::{Listener, Server};
+use natsgate_core::{Position, SystemClock};
+use natsgate_decision::{InProcess, Listener};
 use natsgate_shim::{Local, Shim};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::cli::ConfigFile;
-use crate::config::{Loaded, Problems};
+use crate::config::Loaded;
+use crate::config::decision::DecisionParts;
+use crate::config::store::Stores;
 use crate::lifecycle;
 
 /// Runs until a signal.
@@ -29,30 +33,33 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
 /// Both parts, made but not started.
 pub struct Prepared {
     shim: Shim,
-    server: Option<(Server, std::net::SocketAddr)>,
+    decision: DecisionParts,
+    stores: Stores,
+    retention: Duration,
 }
 
 /// Makes both parts out of a configuration.
 ///
 /// # Errors
 /// All that is wrong with it.
-pub async fn prepare(loaded: &Loaded) -> Result<Prepared, Problems> {
+pub async fn prepare(loaded: &Loaded) -> anyhow::Result<Prepared> {
     let shim = lifecycle::section("shim", |config| config.shim.as_ref(), &loaded.config)?;
     let decision = lifecycle::section("decision", |config| config.decision.as_ref(), &loaded.config)?;
     if shim.decision.is_some() {
         warn!("shim.decision is not used: `natsgate all` decides itself");
     }
     let clock = Arc::new(SystemClock);
-    let cache = super::in_process_cache(clock.clone());
     let settings = shim.settings(&loaded.base)?;
-    let parts = decision.parts(&loaded.base, cache, clock.clone()).await?;
+    loaded.config.store.check_shared()?;
+    let stores = loaded.config.store.open(&loaded.base, clock.clone()).await?;
+    let parts = decision.parts(&loaded.base, &stores, clock.clone()).await?;
     super::tell(&parts.notes);
-    let server = parts
-        .listen
-        .map(|address| (Server::new(parts.decider.clone(), parts.tls), address));
+    let decider = InProcess(parts.decider.clone());
     Ok(Prepared {
-        shim: Shim::new(settings, Arc::new(Local(parts.decider)), clock),
-        server,
+        shim: Shim::new(settings, Arc::new(Local(decider)), clock),
+        decision: parts,
+        stores,
+        retention: loaded.config.store.log.retention,
     })
 }
 
@@ -62,9 +69,13 @@ impl Prepared {
     /// # Errors
     /// What ended the one that ended first, if it was an error.
     pub async fn run(self, stop: CancellationToken, ready: CancellationToken) -> anyhow::Result<()> {
-        let Some((server, address)) = self.server else {
+        self.decision.announce(&self.stores, self.retention, &stop);
+        let caught_up = caught_up(self.stores.follower.positions(), stop.clone());
+        let Some(address) = self.decision.listen else {
+            caught_up.await;
             return Ok(self.shim.run(stop, ready).await?);
         };
+        let server = self.decision.server(&self.stores);
         let listener = Listener::bind(address).await?;
         // One that fails stops the other; the shim is drained before the error is told.
         let _stops_both = stop.clone().drop_guard();
@@ -74,6 +85,7 @@ impl Prepared {
             result
         };
         let answering = async {
+            caught_up.await;
             let result = self.shim.run(stop.clone(), ready).await;
             stop.cancel();
             result
@@ -81,5 +93,24 @@ impl Prepared {
         let (served, answered) = tokio::join!(serving, answering);
         served?;
         Ok(answered?)
+    }
+}
+
+/// How long the log is waited for before requests are taken. Silence would read as a denial: what cannot be answered then is
+/// kicked.
+const LOG_WITHIN: Duration = Duration::from_secs(2);
+
+/// Waits until the revocation log was read, some seconds at most, or `stop`.
+async fn caught_up(mut positions: watch::Receiver<Position>, stop: CancellationToken) {
+    let known = |position: &Position| *position != Position::Unknown;
+    if !known(&positions.borrow()) {
+        info!("waiting for the revocation log");
+    }
+    tokio::select! {
+        _ = positions.wait_for(known) => {}
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(LOG_WITHIN) => {
+            warn!("the revocation log could not be read yet: until it is, every connection is kicked, and comes again");
+        }
     }
 }

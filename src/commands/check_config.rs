@@ -7,6 +7,7 @@ use clap::Args;
 use natsgate_core::SystemClock;
 
 use crate::cli::ConfigFile;
+use crate::config::store::StoreConfig;
 use crate::config::{self, Loaded, Problem, Problems};
 use crate::{lifecycle, telemetry};
 
@@ -76,12 +77,21 @@ async fn check(loaded: &Loaded) -> Result<Checked, Problems> {
     if let Some(decision) = &config.decision {
         good_for.push("natsgate decision");
         let clock = Arc::new(SystemClock);
-        match decision
-            .parts(base, super::in_process_cache(clock.clone()), clock)
-            .await
-        {
-            Ok(parts) => notes = parts.notes,
-            Err(more) => problems.extend(more),
+        // Stores of this process alone stand in for the configured ones, which are checked and not opened.
+        let stores = StoreConfig::default().open(base, clock.clone()).await;
+        match stores {
+            Ok(mut stores) => {
+                stores.clock_skew = config.store.follow.clock_skew;
+                match decision.parts(base, &stores, clock).await {
+                    Ok(parts) => notes = parts.notes,
+                    Err(more) => problems.extend(more),
+                }
+            }
+            Err(error) => problems.push(Problem::new("store", error)),
+        }
+        problems.take(config.store.check_shared());
+        if let Err(more) = config.store.check(base) {
+            problems.extend(more);
         }
     }
     if config.shim.is_some() && config.decision.is_some() {

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use natsgate_core::SystemClock;
-use natsgate_decision::{Listener, Server};
+use natsgate_decision::Listener;
 
 use crate::cli::ConfigFile;
 use crate::lifecycle;
@@ -21,11 +21,13 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
     let config = lifecycle::section("decision", |config| config.decision.as_ref(), &loaded.config)?;
     lifecycle::block_on(async {
         let clock = Arc::new(SystemClock);
-        let cache = super::in_process_cache(clock.clone());
-        let parts = config.parts(&loaded.base, cache, clock).await?;
+        loaded.config.store.check_shared()?;
+        let stores = loaded.config.store.open(&loaded.base, clock.clone()).await?;
+        let parts = config.parts(&loaded.base, &stores, clock).await?;
         super::tell(&parts.notes);
         let stop = lifecycle::stop_signal()?;
         let listener = Listener::bind(parts.listen.unwrap_or(DEFAULT_LISTEN)).await?;
-        Ok(Server::new(parts.decider, parts.tls).run(listener, stop).await?)
+        parts.announce(&stores, loaded.config.store.log.retention, &stop);
+        Ok(parts.server(&stores).run(listener, stop).await?)
     })
 }

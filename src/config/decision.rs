@@ -1,21 +1,38 @@
 //! `decision`: whom the decision service listens to, whom it believes, and by which rules it decides.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use natsgate_core::{Cache, Clock};
-use natsgate_decision::{CredentialSource, Decider, DeciderLimits, Pipeline, TlsMaterial};
-use natsgate_identity::{MembershipSettings, OidcProvider, OidcSettings, Providers};
+use natsgate_core::{
+    Announcer, CacheTimes, Clock, Deadline, Failure, IdentityProvider, Lookup, MembershipSource,
+    MembershipStore, MergedMemberships, OtherSources, PolicyGeneration,
+};
+use natsgate_decision::{
+    CallerAuthenticator, CallerSettings, CredentialSource, Decider, DeciderLimits, Memberships,
+    MembershipsLimits, MembershipsParts, Pipeline, Relay, Server, Services, TlsMaterial, generation,
+};
+use natsgate_identity::{
+    CertificateProvider, CertificateSettings, Identities, MembershipSettings, OidcParts, OidcProvider,
+    OidcSettings, TokenAnswer, TokenLookup, TokenQuery, TokenSource,
+};
 use natsgate_policy::{Policy, PolicyDocument};
+use natsgate_store::{CachedMemberships, PushedMemberships, SourceCacheSettings};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
 
 use super::load::{typed, yaml};
 use super::nats::content;
 use super::problem::{Problem, Problems};
+use super::store::Stores;
 use super::value::{OrText, list, scalar};
+
+/// The longest that asking a source of memberships may take; a source's own bound may be shorter.
+const MEMBERSHIP_FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The decision service.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -27,13 +44,25 @@ pub struct DecisionConfig {
     /// TLS of the gRPC API. Needed to listen on anything but this machine's own addresses.
     pub tls: Option<ListenTlsConfig>,
     /// The OpenID providers whose tokens are accepted, chosen by a token's issuer.
+    #[serde(default)]
     pub providers: Vec<OidcSettings>,
+    /// The client certificates that are accepted as identities, if `credentials` names `certificate`.
+    #[serde(default)]
+    pub certificates: Vec<CertificateSettings>,
+    /// Who may call the gRPC API, what, and whom they may speak for. Without any, whoever reaches it may ask for decisions
+    /// (that is then this machine, or whoever has a certificate of `tls.client_ca_file`), and nobody may change anything.
+    #[serde(default)]
+    pub callers: Vec<CallerSettings>,
+    /// The OpenID providers of the access tokens that callers come with. Give the API an audience of its own: a token for
+    /// NATS must not open it.
+    #[serde(default)]
+    pub caller_providers: Vec<OidcSettings>,
     /// Where memberships are known; what the sources say is put together.
     #[serde(default)]
     pub memberships: Vec<MembershipSettings>,
     /// The policy: a YAML file.
     pub policy_file: PathBuf,
-    /// Where in the client's CONNECT tokens are looked for, in order.
+    /// Where credentials are looked for, in order: in the client's CONNECT, or its TLS connection.
     #[serde(default = "DecisionConfig::default_credentials", deserialize_with = "list")]
     #[schemars(with = "OrText<Vec<CredentialSource>>")]
     pub credentials: Vec<CredentialSource>,
@@ -58,6 +87,14 @@ pub struct DecisionConfig {
     )]
     #[schemars(with = "String")]
     pub max_decision_time: Duration,
+    /// The longest life of a grant while it cannot be known what was revoked: Redis is out of reach, or the token is older
+    /// than what the revocation log remembers. The client then comes again.
+    #[serde(
+        default = "DecisionConfig::default_degraded_grant_life",
+        with = "humantime_serde"
+    )]
+    #[schemars(with = "String")]
+    pub degraded_grant_life: Duration,
 }
 
 /// TLS of the gRPC API.
@@ -68,7 +105,8 @@ pub struct ListenTlsConfig {
     pub cert_file: PathBuf,
     /// Its key: a PEM file.
     pub key_file: PathBuf,
-    /// The authority of the callers' certificates: a PEM file. Callers without one are refused.
+    /// The authority of the callers' certificates: a PEM file. Callers without one are refused, unless some of `callers` prove
+    /// themselves by tokens alone.
     pub client_ca_file: Option<PathBuf>,
 }
 
@@ -76,12 +114,60 @@ pub struct ListenTlsConfig {
 pub struct DecisionParts {
     /// Decides.
     pub decider: Decider,
+    /// Takes pushed memberships.
+    pub pushes: Option<Pushes>,
+    /// The policy's generation, if it has one.
+    generation: Option<PolicyGeneration>,
+    /// Tells the time.
+    clock: Arc<dyn Clock>,
     /// Where to listen, if that is configured.
     pub listen: Option<SocketAddr>,
     /// With what TLS.
     pub tls: Option<TlsMaterial>,
     /// What somebody who relies on the configuration should know, though it can work.
     pub notes: Vec<String>,
+}
+
+/// What takes pushed memberships, and announces them.
+pub struct Pushes {
+    /// The service.
+    pub service: Memberships,
+    /// Announces what was written and not announced yet.
+    pub relay: Arc<Relay>,
+}
+
+impl DecisionParts {
+    /// What is served over gRPC, and where the log stands, for its health.
+    pub fn server(&self, stores: &Stores) -> Server {
+        let services = Services {
+            decider: self.decider.clone(),
+            memberships: self.pushes.as_ref().map(|pushes| pushes.service.clone()),
+        };
+        Server::new(services, self.tls.clone(), stores.follower.positions())
+    }
+
+    /// Writes into the log what it has to know of this instance, in the background, until `stop`: the generation of its
+    /// policy, and pushed memberships that were not announced yet.
+    pub fn announce(&self, stores: &Stores, retention: Duration, stop: &CancellationToken) {
+        if let Some(policy) = &self.generation {
+            let log = Arc::clone(&stores.follower) as Arc<dyn Announcer>;
+            let positions = stores.follower.positions();
+            let clock = Arc::clone(&self.clock);
+            tokio::spawn(generation::keep_announced(
+                policy.clone(),
+                stores.settle,
+                stores.freshness(),
+                log,
+                positions,
+                clock,
+                stop.clone(),
+            ));
+        }
+        if let Some(pushes) = &self.pushes {
+            let (relay, stop) = (Arc::clone(&pushes.relay), stop.clone());
+            tokio::spawn(async move { relay.run(retention, stop).await });
+        }
+    }
 }
 
 impl DecisionConfig {
@@ -101,6 +187,10 @@ impl DecisionConfig {
         Duration::from_secs(5)
     }
 
+    fn default_degraded_grant_life() -> Duration {
+        Duration::from_secs(5 * 60)
+    }
+
     /// The parts of a decision service; paths start from `base`. Asks no provider yet.
     ///
     /// # Errors
@@ -108,16 +198,30 @@ impl DecisionConfig {
     pub async fn parts(
         &self,
         base: &Path,
-        cache: Arc<dyn Cache>,
+        stores: &Stores,
         clock: Arc<dyn Clock>,
     ) -> Result<DecisionParts, Problems> {
         let mut problems = Problems::default();
         let tls = problems.take(self.tls_material(base));
+        for (list, provider) in (self.providers.iter().map(|one| ("providers", one)))
+            .chain(self.caller_providers.iter().map(|one| ("caller_providers", one)))
+        {
+            if provider.leeway > stores.clock_skew {
+                problems.push(Problem::new(
+                    format!("decision.{list}[{}].leeway", provider.name),
+                    "is longer than store.follow.clock_skew: a token of a provider whose clock is so far ahead would seem newer \
+                     than a revocation that it is older than; raise the one or lower the other",
+                ));
+            }
+        }
         if let Some(address) = self.listen {
             problems.take(self.check_exposure(address));
         }
-        let providers = problems.take(self.providers(base, &cache, &clock));
-        let memberships = self.memberships(base, &mut problems).await;
+        let identities = problems.take(self.identities(base, stores, &clock));
+        let callers = problems.take(self.callers(base, stores, &clock));
+        let memberships = self.memberships(base, stores, &mut problems).await;
+        let memberships = MergedMemberships::new(memberships, self.issuers(), Arc::clone(&clock));
+        let memberships = Arc::new(memberships);
         let mut notes = Vec::new();
         let policy = match self.policy(base, &mut notes) {
             Ok(policy) => Some(policy),
@@ -143,38 +247,96 @@ impl DecisionConfig {
                 ));
             }
         }
-        if self.max_decision_time.is_zero() {
-            problems.push(Problem::new(
-                "decision.max_decision_time",
-                "is 0; nothing could be decided in time",
-            ));
-        }
-        let parts = tls.zip(providers).zip(policy).map(|((tls, providers), policy)| {
-            let pipeline = Pipeline {
-                identities: Arc::new(providers),
-                memberships,
-                policy,
-                credentials: self.credentials.clone(),
-                max_token_bytes: self.max_token_bytes,
-                clock,
-            };
-            let limits = DeciderLimits {
-                max_in_flight: self.max_in_flight,
-                max_decision_time: self.max_decision_time,
-            };
-            DecisionParts {
-                decider: Decider::new(Arc::new(pipeline), limits),
-                listen: self.listen,
-                tls,
-                notes,
+        for (key, time, what) in [
+            (
+                "max_decision_time",
+                self.max_decision_time,
+                "nothing could be decided in time",
+            ),
+            (
+                "degraded_grant_life",
+                self.degraded_grant_life,
+                "without Redis nobody could be let in",
+            ),
+        ] {
+            if time.is_zero() {
+                problems.push(Problem::new(format!("decision.{key}"), format!("is 0; {what}")));
             }
-        });
+        }
+        let certificate_counts = self.credentials.contains(&CredentialSource::Certificate);
+        if certificate_counts == self.certificates.is_empty() {
+            let (key, problem) = match certificate_counts {
+                true => (
+                    "certificates",
+                    "is missing: decision.credentials names `certificate`",
+                ),
+                false => (
+                    "credentials",
+                    "does not name `certificate`, without which decision.certificates count for nothing",
+                ),
+            };
+            problems.push(Problem::new(format!("decision.{key}"), problem));
+        }
+        let loopback = self.listen.is_some_and(|address| address.ip().is_loopback());
+        if loopback && self.callers.is_empty() {
+            notes.push(
+                "decision.listen: no `callers` are configured, so whoever is on this machine may ask for decisions, and \
+                 nobody may change anything"
+                    .to_owned(),
+            );
+        }
+        if stores.pushed.is_some() && self.callers.is_empty() {
+            notes.push(
+                "store.pushed: no `decision.callers` are configured, so nobody can push memberships"
+                    .to_owned(),
+            );
+        }
+        let parts =
+            tls.zip(identities)
+                .zip(policy)
+                .zip(callers)
+                .map(|(((tls, identities), policy), callers)| {
+                    let pushes = stores
+                        .pushed
+                        .as_ref()
+                        .map(|store| pushes(store, stores, &memberships, &callers, &clock));
+                    let generation = policy.generation().map(|generation| PolicyGeneration {
+                        generation,
+                        digest: policy.digest().to_owned(),
+                    });
+                    let pipeline = Pipeline {
+                        identities: Arc::new(identities),
+                        memberships,
+                        policy,
+                        credentials: self.credentials.clone(),
+                        max_token_bytes: self.max_token_bytes,
+                        freshness: stores.freshness(),
+                        degraded_grant_life: self.degraded_grant_life,
+                        clock: Arc::clone(&clock),
+                    };
+                    let limits = DeciderLimits {
+                        max_in_flight: self.max_in_flight,
+                        max_decision_time: self.max_decision_time,
+                    };
+                    DecisionParts {
+                        decider: Decider::new(Arc::new(pipeline), limits, callers),
+                        pushes,
+                        generation,
+                        clock,
+                        listen: self.listen,
+                        tls,
+                        notes,
+                    }
+                });
         problems.or(parts)
     }
 
-    /// Who may call is not asked yet beyond the certificate, so without one only this machine may.
+    /// Where calls come from other machines they carry tokens, so they must be protected and their callers known.
     fn check_exposure(&self, address: SocketAddr) -> Result<(), Problem> {
-        let callers_are_known = self.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some());
+        let callers_are_known = self
+            .tls
+            .as_ref()
+            .is_some_and(|tls| tls.client_ca_file.is_some() || !self.callers.is_empty());
         if address.ip().is_loopback() || callers_are_known {
             return Ok(());
         }
@@ -182,9 +344,56 @@ impl DecisionConfig {
             "decision.listen",
             format!(
                 "{address} is reachable from other machines, whose calls carry tokens and are not authenticated; set \
-                 decision.tls with a client_ca_file, or listen on 127.0.0.1"
+                 decision.tls with a client_ca_file or with decision.callers, or listen on 127.0.0.1"
             ),
         ))
+    }
+
+    fn callers(
+        &self,
+        base: &Path,
+        stores: &Stores,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Arc<CallerAuthenticator>, Problem> {
+        if self.callers.is_empty() && !self.caller_providers.is_empty() {
+            return Err(Problem::new(
+                "decision.caller_providers",
+                "are of no use without decision.callers: name the callers, or remove them",
+            ));
+        }
+        let mut providers = Vec::new();
+        for settings in &self.caller_providers {
+            providers.push(provider("caller_providers", settings, base, stores, clock)?);
+        }
+        let at = |error: natsgate_identity::SettingsError| {
+            Problem::new(
+                error.key.replacen("providers", "decision.caller_providers", 1),
+                error.problem,
+            )
+        };
+        let provider = match providers.is_empty() {
+            true => None,
+            false => {
+                let names = self
+                    .caller_providers
+                    .iter()
+                    .map(|settings| settings.name.clone())
+                    .collect();
+                let identities = Identities::new(providers, Vec::new()).map_err(at)?;
+                Some((Arc::new(identities) as Arc<dyn IdentityProvider>, names))
+            }
+        };
+        let by_certificate = |caller: &CallerSettings| caller.certificate.is_some();
+        let authority = self.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some());
+        if self.callers.iter().any(by_certificate) && !authority {
+            return Err(Problem::new(
+                "decision.tls.client_ca_file",
+                "is missing: some of decision.callers prove themselves by certificates, which somebody must vouch for",
+            ));
+        }
+        let callers = CallerAuthenticator::new(&self.callers, provider, Arc::clone(clock))
+            .map_err(|error| Problem::new(format!("decision.{}", error.key), error.problem))?;
+        Ok(Arc::new(callers.with_freshness(stores.freshness())))
     }
 
     fn tls_material(&self, base: &Path) -> Result<Option<TlsMaterial>, Problem> {
@@ -202,39 +411,91 @@ impl DecisionConfig {
             certificate,
             key: key.into(),
             client_ca,
+            certificate_optional: self.callers.iter().any(|caller| caller.certificate.is_none()),
         }))
     }
 
-    fn providers(
+    fn identities(
         &self,
         base: &Path,
-        cache: &Arc<dyn Cache>,
+        stores: &Stores,
         clock: &Arc<dyn Clock>,
-    ) -> Result<Providers, Problem> {
+    ) -> Result<Identities, Problem> {
         let mut providers = Vec::new();
         for settings in &self.providers {
-            let mut settings = settings.clone();
-            settings.ca_file = settings.ca_file.map(|path| base.join(path));
-            providers
-                .push(OidcProvider::new(settings, Arc::clone(clock), Arc::clone(cache)).map_err(prefixed)?);
+            providers.push(provider("providers", settings, base, stores, clock)?);
         }
-        Providers::new(providers).map_err(prefixed)
+        let certificates = self
+            .certificates
+            .iter()
+            .map(|settings| CertificateProvider::new(settings.clone(), Arc::clone(clock)).map_err(prefixed));
+        Identities::new(providers, certificates.collect::<Result<_, _>>()?).map_err(prefixed)
+    }
+
+    /// The names of the providers, by issuer.
+    fn issuers(&self) -> HashMap<String, String> {
+        let providers = self.providers.iter().map(|one| (&one.issuer, &one.name));
+        let certificates = self.certificates.iter().map(|one| (&one.issuer, &one.name));
+        providers
+            .chain(certificates)
+            .map(|(issuer, name)| (issuer.clone(), name.clone()))
+            .collect()
     }
 
     async fn memberships(
         &self,
         base: &Path,
+        stores: &Stores,
         problems: &mut Problems,
-    ) -> Vec<Arc<dyn natsgate_core::MembershipSource>> {
-        let mut sources = Vec::new();
+    ) -> Vec<Arc<dyn MembershipSource>> {
+        problems.take(MembershipSettings::validate_names(&self.memberships).map_err(prefixed));
+        let mut sources: Vec<Arc<dyn MembershipSource>> = Vec::new();
+        let known = self.issuers();
         for settings in &self.memberships {
-            let mut settings = settings.clone();
-            if let MembershipSettings::File(file) = &mut settings {
-                file.path = base.join(&file.path);
+            for name in settings.providers() {
+                if !known.values().any(|known| known == name) {
+                    problems.push(Problem::new(
+                        "decision.memberships",
+                        format!(
+                            "a source names the provider `{}`, and there is none of this name",
+                            name.escape_debug()
+                        ),
+                    ));
+                }
             }
-            match settings.open().await {
-                Ok(source) => sources.push(source),
-                Err(error) => problems.push(prefixed(error)),
+            let mut settings = settings.clone();
+            settings.start_paths_from(base);
+            let source = match settings.open().await {
+                Ok(source) => source,
+                Err(error) => {
+                    problems.push(prefixed(error));
+                    continue;
+                }
+            };
+            let Some(times) = settings.cache_times() else {
+                sources.push(source);
+                continue;
+            };
+            let cached =
+                CachedMemberships::new(&stores.tiers, source, &kept_for(times, MEMBERSHIP_FETCH_TIMEOUT));
+            let cached = cached
+                .map_err(|error| Problem::new(format!("decision.memberships.{}", error.key), error.problem));
+            sources.extend(
+                problems
+                    .take(cached)
+                    .map(|cached| Arc::new(cached) as Arc<dyn MembershipSource>),
+            );
+        }
+        if let Some(store) = &stores.pushed {
+            let source = Arc::new(PushedMemberships::new(Arc::clone(store)));
+            // Every change of it is a log entry, so that it is kept for long does not make it old.
+            let settings = SourceCacheSettings {
+                stale_if_error: Duration::ZERO,
+                ..SourceCacheSettings::default()
+            };
+            match CachedMemberships::new(&stores.tiers, source, &settings) {
+                Ok(cached) => sources.push(Arc::new(cached)),
+                Err(error) => problems.push(Problem::new(error.key, error.problem)),
             }
         }
         sources
@@ -255,6 +516,84 @@ impl DecisionConfig {
             }
             problems
         })
+    }
+}
+
+fn pushes(
+    store: &Arc<dyn MembershipStore>,
+    stores: &Stores,
+    sources: &Arc<MergedMemberships>,
+    callers: &Arc<CallerAuthenticator>,
+    clock: &Arc<dyn Clock>,
+) -> Pushes {
+    let announcer = Arc::clone(&stores.follower) as Arc<dyn Announcer>;
+    let relay = Relay::new(Arc::clone(store), announcer, Arc::clone(clock));
+    let service = Memberships::new(MembershipsParts {
+        store: Arc::clone(store),
+        relay: Arc::clone(&relay),
+        callers: Arc::clone(callers),
+        others: Some(Arc::clone(sources) as Arc<dyn OtherSources>),
+        clock: Arc::clone(clock),
+        limits: MembershipsLimits::default(),
+    });
+    Pushes { service, relay }
+}
+
+/// The provider of `settings`, which stand in the list `list` of the section `decision`.
+fn provider(
+    list: &str,
+    settings: &OidcSettings,
+    base: &Path,
+    stores: &Stores,
+    clock: &Arc<dyn Clock>,
+) -> Result<OidcProvider, Problem> {
+    let mut settings = settings.clone();
+    settings.start_paths_from(base);
+    let timeout = settings.fetch_timeout;
+    let unusable = RefCell::new(None);
+    let wrap = |source: TokenSource, times: CacheTimes| -> TokenLookup {
+        match stores.tiers.cached(source, &kept_for(times, timeout)) {
+            Ok(cached) => Arc::new(cached),
+            Err(error) => {
+                unusable.replace(Some(error));
+                Arc::new(Unusable)
+            }
+        }
+    };
+    let parts = OidcParts {
+        clock: Arc::clone(clock),
+        cache: Arc::clone(&stores.documents),
+        freshness: Some(stores.freshness()),
+        wrap: &wrap,
+    };
+    let at = |key: &str| format!("decision.{}", key.replacen("providers", list, 1));
+    let made = OidcProvider::assemble(settings, parts)
+        .map_err(|error| Problem::new(at(&error.key), error.problem))?;
+    match unusable.take() {
+        None => Ok(made),
+        Some(error) => Err(Problem::new(at(&error.key), error.problem)),
+    }
+}
+
+/// Stands for a source whose settings cannot be used, until that is reported.
+struct Unusable;
+
+#[async_trait::async_trait]
+impl Lookup<TokenQuery, TokenAnswer> for Unusable {
+    async fn look_up(&self, _: &TokenQuery, _: Deadline) -> Result<TokenAnswer, Failure> {
+        Err(Failure::unavailable("the provider's settings cannot be used"))
+    }
+}
+
+/// A source's answers kept for `times`, each fetched within `timeout`.
+fn kept_for(times: CacheTimes, fetch_timeout: Duration) -> SourceCacheSettings {
+    SourceCacheSettings {
+        fresh: times.fresh,
+        stale_if_error: times.stale_if_error,
+        // "No" for longer than "yes" makes no sense: whoever shortens the one means the other too.
+        negative: times.negative.min(times.fresh),
+        fetch_timeout,
+        refresh_ahead: true,
     }
 }
 

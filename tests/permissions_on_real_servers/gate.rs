@@ -179,7 +179,7 @@ pub fn granted(rules: Value) -> v1::Grant {
         connection: &connection,
         now: SystemClock.now(),
     };
-    convert::grant(policy.evaluate(&facts).outcome.unwrap())
+    convert::grant(policy.evaluate(&facts).outcome.unwrap(), None, None)
 }
 
 async fn start(version: NatsVersion, config: String) -> NatsServer {

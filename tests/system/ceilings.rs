@@ -81,7 +81,7 @@ pub fn everything(account: &str) -> v1::Grant {
             seconds: SystemClock.unix_seconds() + 3600,
             nanos: 0,
         }),
-        policy_digest: String::new(),
+        ..Default::default()
     }
 }
 

@@ -311,6 +311,53 @@ fn what_the_readme_shows_is_good() {
     assert!(output.status.success(), "{}", said(&output));
 }
 
+/// `base` with the keys of `more` laid over it; lists are replaced.
+fn overlaid(base: serde_json::Value, more: serde_json::Value) -> serde_json::Value {
+    match (base, more) {
+        (serde_json::Value::Object(mut base), serde_json::Value::Object(more)) => {
+            for (key, value) in more {
+                let below = base.remove(&key).unwrap_or_default();
+                base.insert(key, overlaid(below, value));
+            }
+            serde_json::Value::Object(base)
+        }
+        (_, more) => more,
+    }
+}
+
+#[test]
+fn each_of_the_readmes_further_examples_is_good() {
+    let decision = "decision: { policy_file: policy.yaml, providers: [{ name: corp, issuer: 'https://login.example.com', \
+                    audiences: [nats] }] }";
+    for head in [
+        "# who somebody is",
+        "# what they belong to",
+        "# pushed memberships",
+        "# several decision services",
+    ] {
+        let folder = Folder::new("");
+        let file = |name: &str| {
+            folder
+                .write(name, "a-secret-of-nobody-0123456789-0123456789")
+                .display()
+                .to_string()
+        };
+        let files = file("secret");
+        let mut example = readme_block(head);
+        for name in ["introspection", "crm-token", "db", "store", "redis"] {
+            example = example.replace(&format!("/run/secrets/{name}"), &files);
+        }
+        example = example.replace("/var/lib/natsgate", &folder.path().display().to_string());
+        let config = overlaid(
+            serde_saphyr::from_str(decision).unwrap(),
+            serde_saphyr::from_str(&example).unwrap(),
+        );
+        folder.write("natsgate.yaml", &config.to_string());
+        let output = command(folder.path(), &["check-config"]).output().unwrap();
+        assert!(output.status.success(), "{head}: {}", said(&output));
+    }
+}
+
 #[test]
 fn no_file_at_all_is_said() {
     let dir = tempfile::tempdir().unwrap();

@@ -40,7 +40,7 @@ async fn a_bare_nkey() {
 }
 
 /// An authority, a server certificate and a client certificate, as PEM files.
-fn certificates(folder: &Path) {
+pub fn certificates(folder: &Path) {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority

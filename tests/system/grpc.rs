@@ -51,6 +51,7 @@ fn question(token: &SecretString) -> v1::AuthorizeRequest {
         }),
         connect_options: Some(connect),
         client_tls: None,
+        min_revision: String::new(),
     }
 }
 

@@ -21,5 +21,8 @@ mod credentials;
 mod forged_requests;
 mod grpc;
 mod harness;
+mod identities;
 mod outages;
+mod pushed_memberships;
 mod refusing;
+mod shared_state;

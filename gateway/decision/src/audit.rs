@@ -19,6 +19,8 @@ pub fn record(decision_id: &str, connection: &Connection, decision: &Decision) {
     let principal = decision.principal.as_ref();
     let issuer = principal.map(|principal| short(&principal.issuer));
     let subject = principal.map(|principal| short(&principal.subject));
+    let as_of = decision.as_of.map(|revision| revision.to_string());
+    let degraded = decision.degraded;
     let (cluster, server) = (short(&connection.cluster), short(&connection.server_id));
     let (client, client_host) = (connection.client_id, short(&connection.client_host));
     match &decision.outcome {
@@ -31,6 +33,8 @@ pub fn record(decision_id: &str, connection: &Connection, decision: &Decision) {
             account = short(&grant.account),
             expires_at = natsgate_core::clock::unix_seconds(grant.expires_at),
             policy = short(&grant.policy_digest),
+            as_of,
+            degraded,
             cluster,
             server,
             client,
@@ -68,7 +72,7 @@ pub fn record(decision_id: &str, connection: &Connection, decision: &Decision) {
 }
 
 /// The head of `text`.
-fn short(text: &str) -> &str {
+pub(crate) fn short(text: &str) -> &str {
     text.char_indices()
         .nth(LONGEST)
         .and_then(|(end, _)| text.get(..end))

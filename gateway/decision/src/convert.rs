@@ -3,7 +3,8 @@
 use std::time::SystemTime;
 
 use natsgate_core::{
-    Connection, Denial, Grant, Limits, Permissions, ResponsePermission, SubscribeSubject, TimeWindow,
+    CertificateChain, Connection, Denial, Grant, Limits, NotARevision, Permissions, ResponsePermission,
+    Revision, SubscribeSubject, TimeWindow,
 };
 use natsgate_proto::v1;
 
@@ -36,8 +37,28 @@ pub fn connection(request: &v1::AuthorizeRequest) -> Result<Connection, &'static
     })
 }
 
-/// A grant as a message.
-pub fn grant(grant: Grant) -> v1::Grant {
+/// The chains of the client's certificate that its server verified; what it did not verify is nobody's word.
+pub fn verified_chains(tls: Option<&v1::ClientTls>) -> Vec<CertificateChain> {
+    let chains = tls.map(|tls| tls.verified_chains.as_slice()).unwrap_or_default();
+    let chains = chains.iter().filter(|chain| !chain.certs.is_empty());
+    chains
+        .map(|chain| CertificateChain(chain.certs.clone()))
+        .collect()
+}
+
+/// A revision as it stands in a message; empty for none.
+///
+/// # Errors
+/// [`NotARevision`].
+pub fn revision(text: &str) -> Result<Option<Revision>, NotARevision> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some)
+}
+
+/// A grant as a message, with what it is valid as of.
+pub fn grant(grant: Grant, as_of: Option<Revision>, generation: Option<u64>) -> v1::Grant {
     v1::Grant {
         account: grant.account,
         principal: Some(v1::Principal {
@@ -48,6 +69,8 @@ pub fn grant(grant: Grant) -> v1::Grant {
         limits: Some(limits(grant.limits)),
         expires_at: Some(timestamp(grant.expires_at)),
         policy_digest: grant.policy_digest,
+        as_of: as_of.map(|revision| revision.to_string()).unwrap_or_default(),
+        policy_generation: generation.unwrap_or_default(),
     }
 }
 

@@ -1,9 +1,9 @@
-//! Where in the client's CONNECT the token is.
+//! Where the client's credential is: in its CONNECT, or its TLS certificate.
 //!
 //! NATS clients have no field called "access token", so it travels as the token, as the password, or inside a JSON
 //! object in either of them. Which of these count, and in which order, is configured.
 
-use natsgate_core::{Denial, DenialReason};
+use natsgate_core::{CertificateChain, Credential, Denial, DenialReason};
 use natsgate_proto::v1::ConnectOptions;
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
@@ -19,10 +19,12 @@ pub enum CredentialSource {
     Password,
     /// A JSON object in `auth_token` or `pass`, with the token in `token` or `access_token`.
     Json,
+    /// The client's TLS certificate, if the nats-server has verified it.
+    Certificate,
 }
 
 impl CredentialSource {
-    /// What counts unless configured otherwise: all of them.
+    /// What counts unless configured otherwise: every way a token may come.
     pub const DEFAULT: [Self; 3] = [Self::Json, Self::AuthToken, Self::Password];
 }
 
@@ -33,16 +35,16 @@ struct JsonCredential {
     access_token: Option<SecretString>,
 }
 
-/// Finds the token in `connect`, trying `sources` in order.
+/// Finds the credential in `connect` and `certificates`, trying `sources` in order.
 ///
 /// # Errors
-/// A [`Denial`]: nothing there that could be a token, a JSON credential that is not one, or one larger than
-/// `max_bytes`.
+/// A [`Denial`]: nothing there that could be one, a JSON credential that is not one, or one larger than `max_bytes`.
 pub fn find(
     connect: &ConnectOptions,
+    certificates: &[CertificateChain],
     sources: &[CredentialSource],
     max_bytes: usize,
-) -> Result<SecretString, Denial> {
+) -> Result<Credential, Denial> {
     for field in [&connect.auth_token, &connect.pass] {
         if field.len() > max_bytes {
             return Err(Denial::new(
@@ -59,14 +61,19 @@ pub fn find(
             CredentialSource::AuthToken => plain(&connect.auth_token),
             CredentialSource::Password => plain(&connect.pass),
             CredentialSource::Json => json(&connect.auth_token)?.or(json(&connect.pass)?),
+            CredentialSource::Certificate => match certificates {
+                [] => None,
+                // A server that trusts several authorities may verify one certificate in several ways: the leaf is one.
+                [chain, ..] => return Ok(Credential::Certificate(chain.clone())),
+            },
         };
         if let Some(token) = found {
-            return Ok(token);
+            return Ok(Credential::Token(token));
         }
     }
     Err(Denial::new(
         DenialReason::NoCredentials,
-        "the client sent no token, neither as auth_token nor as password (see decision.credentials)",
+        "the client sent no credential of those configured (see decision.credentials)",
     ))
 }
 
@@ -112,9 +119,11 @@ mod tests {
     }
 
     fn found(connect: &ConnectOptions, sources: &[CredentialSource]) -> Result<String, DenialReason> {
-        find(connect, sources, 64)
-            .map(|token| token.expose_secret().to_owned())
-            .map_err(|denial| denial.reason)
+        match find(connect, &[], sources, 64) {
+            Ok(Credential::Token(token)) => Ok(token.expose_secret().to_owned()),
+            Ok(Credential::Certificate(_)) => panic!("no certificate was presented"),
+            Err(denial) => Err(denial.reason),
+        }
     }
 
     #[test]
@@ -147,6 +156,33 @@ mod tests {
             found(&connect(r#"{"token":"a"}"#, ""), &[CredentialSource::AuthToken]),
             none
         );
+    }
+
+    #[test]
+    fn a_certificate_counts_only_where_configured_and_in_its_order() {
+        let chain = CertificateChain(vec!["leaf".to_owned()]);
+        let chains = std::slice::from_ref(&chain);
+        let with = |connect: &ConnectOptions, sources: &[CredentialSource]| {
+            find(connect, chains, sources, 64).map_err(|denial| denial.reason)
+        };
+        use CredentialSource::{AuthToken, Certificate};
+        let nothing = connect("", "");
+        assert!(
+            matches!(with(&nothing, &[Certificate]), Ok(Credential::Certificate(found)) if found == chain)
+        );
+        assert_eq!(
+            with(&nothing, &CredentialSource::DEFAULT).err(),
+            Some(DenialReason::NoCredentials)
+        );
+        let token = connect("aaa", "");
+        assert!(matches!(
+            with(&token, &[Certificate, AuthToken]),
+            Ok(Credential::Certificate(_))
+        ));
+        assert!(matches!(
+            with(&token, &[AuthToken, Certificate]),
+            Ok(Credential::Token(_))
+        ));
     }
 
     #[test]

@@ -5,13 +5,19 @@
 //! (`natsgate-identity`), what a rule means (`natsgate-policy`), and anything that knows a NATS key.
 
 pub mod audit;
+pub mod caller;
 pub mod convert;
 pub mod credential;
+pub mod generation;
+pub mod memberships;
 pub mod pipeline;
+pub mod refusal;
 pub mod server;
 pub mod service;
 
+pub use caller::{Caller, CallerAuthenticator, CallerSettings, CallerSettingsError, Scope};
 pub use credential::CredentialSource;
-pub use pipeline::{Decision, Pipeline};
-pub use server::{Listener, Server, ServerError, TlsMaterial};
-pub use service::{Decider, DeciderLimits};
+pub use memberships::{Memberships, MembershipsLimits, MembershipsParts, Relay};
+pub use pipeline::{Decision, Pipeline, Question};
+pub use server::{LOG_HEALTH, Listener, Server, ServerError, Services, TlsMaterial};
+pub use service::{Decider, DeciderLimits, InProcess};

@@ -1,34 +1,58 @@
 //! The decision itself: credential → identity → memberships → policy.
 //!
 //! Every step may deny, or find that it has no answer; nothing here turns the one into the other, and nothing turns
-//! either into a grant.
+//! either into a grant. That no fact older than a revocation counts is seen to in `pipeline/standing.rs` for what a
+//! credential says of itself, and by whoever looks facts up for the rest.
+
+mod standing;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures::future::try_join_all;
 use natsgate_core::{
-    Clock, Connection, Credential, Deadline, Denial, DenialReason, Failure, Grant, Identity,
-    IdentityProvider, Membership, MembershipSource, NotAdmitted, Principal,
+    CertificateChain, Clock, Concern, Connection, Credential, Deadline, Denial, DenialReason, Failure,
+    Freshness, Grant, Identity, IdentityProvider, MergedMemberships, NotAdmitted, Position, Principal,
+    Revision,
 };
 use natsgate_policy::{Facts, Policy};
 use natsgate_proto::v1::ConnectOptions;
 
 use crate::credential::{self, CredentialSource};
 
+/// How often a decision is begun again because something it rests on was revoked meanwhile.
+const MAX_ROUNDS: usize = 3;
+
 /// Everything a decision needs. Cheap to share behind an `Arc`.
 pub struct Pipeline {
-    /// Verifies tokens.
+    /// Verifies credentials.
     pub identities: Arc<dyn IdentityProvider>,
     /// Know what somebody belongs to; what they say is put together.
-    pub memberships: Vec<Arc<dyn MembershipSource>>,
+    pub memberships: Arc<MergedMemberships>,
     /// The rules.
     pub policy: Policy,
-    /// Where tokens are looked for, in order.
+    /// Where credentials are looked for, in order.
     pub credentials: Vec<CredentialSource>,
     /// The largest credential looked at, in bytes.
     pub max_token_bytes: usize,
+    /// Knows what was revoked.
+    pub freshness: Arc<dyn Freshness>,
+    /// The longest life of a grant while it cannot be known what was revoked.
+    pub degraded_grant_life: Duration,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
+}
+
+/// What is asked: may this connection be opened, and what may it do?
+#[derive(Clone, Copy)]
+pub struct Question<'a> {
+    /// What the client sent. Holds credentials.
+    pub connect: &'a ConnectOptions,
+    /// The certificate chains of the client that its server verified.
+    pub certificates: &'a [CertificateChain],
+    /// The connection, as its server describes it.
+    pub connection: &'a Connection,
+    /// What the caller has applied of the revocation log: the decision must not rest on less.
+    pub min_revision: Option<Revision>,
 }
 
 /// What came out, and for whom.
@@ -36,79 +60,175 @@ pub struct Pipeline {
 pub struct Decision {
     /// Who asked, once that was known.
     pub principal: Option<Principal>,
+    /// The revision of the log that everything was valid at.
+    pub as_of: Option<Revision>,
+    /// Whether what was revoked could not be known in full, so that a grant is short.
+    pub degraded: bool,
     /// A grant, a denial, or no answer.
     pub outcome: Result<Grant, Failure>,
 }
 
-impl Pipeline {
-    /// Decides about `connection`, whose client sent `connect`, before `deadline`.
-    pub async fn decide(
-        &self,
-        connect: &ConnectOptions,
-        connection: &Connection,
-        deadline: Deadline,
-    ) -> Decision {
-        let identity = match self.identify(connect, deadline).await {
-            Ok(identity) => identity,
-            Err(failure) => {
-                return Decision {
-                    principal: None,
-                    outcome: Err(failure),
-                };
-            }
-        };
-        let outcome = self.evaluate(&identity, connection, deadline).await;
-        Decision {
-            principal: Some(identity.principal),
-            outcome,
+impl Decision {
+    fn failed(failure: impl Into<Failure>) -> Self {
+        Self {
+            principal: None,
+            as_of: None,
+            degraded: false,
+            outcome: Err(failure.into()),
         }
     }
+}
 
-    async fn identify(&self, connect: &ConnectOptions, deadline: Deadline) -> Result<Identity, Failure> {
-        let token = credential::find(connect, &self.credentials, self.max_token_bytes)?;
-        let credential = Credential::Token(token);
-        bound(
-            deadline,
-            "verifying the token",
-            self.identities.identify(&credential, deadline),
-        )
+impl Pipeline {
+    /// Decides before `deadline`.
+    pub async fn decide(&self, question: &Question<'_>, deadline: Deadline) -> Decision {
+        if let Some(revision) = question.min_revision
+            && let Err(unavailable) = self.catch_up(revision, deadline).await
+        {
+            return Decision::failed(unavailable);
+        }
+        let credential = credential::find(
+            question.connect,
+            question.certificates,
+            &self.credentials,
+            self.max_token_bytes,
+        );
+        let credential = match credential {
+            Ok(credential) => credential,
+            Err(denial) => return Decision::failed(denial),
+        };
+        for _ in 0..MAX_ROUNDS {
+            let (decision, rests_on) = self.round(&credential, question, deadline).await;
+            if !self.overtaken(&decision, &rests_on) {
+                return decision;
+            }
+        }
+        Decision::failed(Failure::unavailable(
+            "what the decision rests on was revoked again and again while it was made: try again",
+        ))
+    }
+
+    /// One decision, as of the position the log is applied to when it begins, and what it rests on.
+    async fn round(
+        &self,
+        credential: &Credential,
+        question: &Question<'_>,
+        deadline: Deadline,
+    ) -> (Decision, Vec<Concern>) {
+        let mut rests_on = Vec::new();
+        let as_of = match self.begin() {
+            Ok(as_of) => as_of,
+            Err(failure) => return (Decision::failed(failure), rests_on),
+        };
+        let mut decision = Decision {
+            principal: None,
+            as_of: Some(as_of.revision),
+            degraded: as_of.degraded,
+            outcome: Err(Failure::unavailable("the decision was not made")),
+        };
+        let known = self.known(credential, deadline, &mut decision.principal).await;
+        decision.outcome = match known {
+            Ok(known) => {
+                decision.degraded |= known.unproven;
+                rests_on = known.concerns();
+                self.evaluate(&known, question.connection, decision.degraded)
+            }
+            Err(failure) => Err(failure),
+        };
+        (decision, rests_on)
+    }
+
+    /// Whether something was revoked since the decision began that concerns what it rests on.
+    fn overtaken(&self, decision: &Decision, rests_on: &[Concern]) -> bool {
+        let revoked_since = |as_of| self.freshness.superseded(as_of, rests_on);
+        decision.outcome.is_ok() && decision.as_of.as_ref().is_some_and(revoked_since)
+    }
+
+    async fn catch_up(&self, revision: Revision, deadline: Deadline) -> Result<(), Failure> {
+        if let Some(applied) = self.freshness.position().revision()
+            && applied.includes(&revision)
+        {
+            return Ok(());
+        }
+        bound(deadline, "catching up with the revocation log", async {
+            Ok(self.freshness.catch_up(revision, deadline).await?)
+        })
         .await
     }
 
-    async fn evaluate(
-        &self,
-        identity: &Identity,
-        connection: &Connection,
-        deadline: Deadline,
-    ) -> Result<Grant, Failure> {
-        let memberships = self.memberships_of(identity, deadline).await?;
-        let facts = Facts {
-            identity,
-            memberships: &memberships,
-            connection,
-            now: self.clock.now(),
+    /// Where the log stands; an instance that does not know, or has an older policy, decides nothing.
+    fn begin(&self) -> Result<AsOf, Failure> {
+        let (revision, degraded) = match self.freshness.position() {
+            Position::Confirmed(revision) => (revision, false),
+            Position::Degraded(revision) => (revision, true),
+            Position::Unknown => {
+                return Err(Failure::unavailable(
+                    "this instance has not read the revocation log yet: is Redis up and reachable from here?",
+                ));
+            }
         };
-        let grant = self.policy.evaluate(&facts).outcome?;
-        admit(&grant, connection)?;
-        Ok(grant)
+        self.check_policy()?;
+        Ok(AsOf { revision, degraded })
     }
 
-    /// What every source says, all asked at once. One that cannot answer leaves no answer at all: what it would have
-    /// said might have been what a rule takes something away for.
-    async fn memberships_of(
-        &self,
-        identity: &Identity,
-        deadline: Deadline,
-    ) -> Result<Vec<Membership>, Failure> {
-        let asked = self.memberships.iter().map(|source| async move {
-            let doing = format!("asking the membership source {}", source.name());
-            bound(deadline, &doing, source.memberships(identity, deadline)).await
-        });
-        let mut all: Vec<Membership> = try_join_all(asked).await?.into_iter().flatten().collect();
-        all.sort();
-        all.dedup();
-        Ok(all)
+    fn check_policy(&self) -> Result<(), Failure> {
+        let wrong = |what: &str| {
+            Err(Failure::unavailable(format!(
+                "this instance decides nothing: {what}"
+            )))
+        };
+        let Some(in_force) = self.freshness.policy() else {
+            // A log that lost it may hear of it again from another instance: this one's may be an older one.
+            return match self.policy.generation() {
+                Some(_) => wrong(
+                    "it is not known yet which policy is in force; that takes some seconds after the start",
+                ),
+                None => Ok(()),
+            };
+        };
+        match self.policy.generation() {
+            None => wrong(
+                "the other instances' policies have a `generation` and this one's has none: give it one",
+            ),
+            Some(own) if own < in_force.generation => {
+                wrong("a policy of a higher generation is in force: deploy it here too")
+            }
+            Some(own) if own == in_force.generation && self.policy.digest() != in_force.digest => wrong(
+                "another policy of the same generation is in force: every change needs a higher `generation`",
+            ),
+            Some(_) => Ok(()),
+        }
     }
+
+    fn evaluate(&self, known: &Known, connection: &Connection, degraded: bool) -> Result<Grant, Failure> {
+        let now = self.clock.now();
+        let facts = Facts {
+            identity: &known.identity,
+            memberships: &known.memberships,
+            connection,
+            now,
+        };
+        let mut grant = self.policy.evaluate(&facts).outcome?;
+        admit(&grant, connection)?;
+        if degraded {
+            grant.expires_at = grant.expires_at.min(now + self.degraded_grant_life);
+        }
+        Ok(grant)
+    }
+}
+
+/// Where the log stood when a decision began.
+struct AsOf {
+    revision: Revision,
+    degraded: bool,
+}
+
+/// All that is known of who asks.
+struct Known {
+    identity: Identity,
+    memberships: Vec<natsgate_core::Membership>,
+    /// Whether some of it could not be held against the log.
+    unproven: bool,
 }
 
 /// Holds against the connection what the server will not.
@@ -140,127 +260,4 @@ async fn bound<T>(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::{Duration, SystemTime};
-
-    use async_trait::async_trait;
-    use natsgate_core::SystemClock;
-    use serde_json::json;
-
-    use super::*;
-
-    /// Anybody is alice, for an hour.
-    struct Alice;
-
-    #[async_trait]
-    impl IdentityProvider for Alice {
-        async fn identify(&self, _: &Credential, _: Deadline) -> Result<Identity, Failure> {
-            Ok(Identity {
-                principal: Principal::new("https://login.example", "alice"),
-                provider: "corp".into(),
-                claims: serde_json::Map::new(),
-                issued_at: None,
-                expires_at: SystemClock.now() + Duration::from_secs(3600),
-                evidence: natsgate_core::Evidence::SignedToken { key_id: None },
-            })
-        }
-    }
-
-    enum Source {
-        Member(&'static str),
-        Down,
-        Stuck,
-    }
-
-    #[async_trait]
-    impl MembershipSource for Source {
-        fn name(&self) -> &str {
-            "test"
-        }
-
-        async fn memberships(&self, _: &Identity, _: Deadline) -> Result<Vec<Membership>, Failure> {
-            match self {
-                Self::Member(id) => Ok(vec![Membership {
-                    kind: "project".into(),
-                    id: (*id).into(),
-                    role: "member".into(),
-                }]),
-                Self::Down => Err(Failure::unavailable("the test source is down")),
-                Self::Stuck => std::future::pending().await,
-            }
-        }
-    }
-
-    fn pipeline(sources: Vec<Source>) -> Pipeline {
-        let policy = serde_json::from_value(json!({
-            "version": 1,
-            "account": "APP",
-            "rules": [{
-                "name": "members",
-                "for_each": { "membership": { "kind": "project", "role": "member" } },
-                "publish": { "allow": ["projects.{membership.id}.in.>"] },
-            }],
-        }))
-        .unwrap();
-        Pipeline {
-            identities: Arc::new(Alice),
-            memberships: sources
-                .into_iter()
-                .map(|s| Arc::new(s) as Arc<dyn MembershipSource>)
-                .collect(),
-            policy: Policy::compile(&policy).unwrap(),
-            credentials: CredentialSource::DEFAULT.to_vec(),
-            max_token_bytes: 16_384,
-            clock: Arc::new(SystemClock),
-        }
-    }
-
-    async fn decide(sources: Vec<Source>) -> Result<Vec<String>, Failure> {
-        let mut connect = ConnectOptions::default();
-        connect.auth_token.push('t');
-        let deadline = Deadline::after(Duration::from_secs(1));
-        let decision = pipeline(sources)
-            .decide(&connect, &Connection::default(), deadline)
-            .await;
-        let grant = decision.outcome?;
-        assert!(grant.expires_at > SystemTime::UNIX_EPOCH);
-        Ok(grant
-            .permissions
-            .publish
-            .allow
-            .iter()
-            .map(ToString::to_string)
-            .collect())
-    }
-
-    #[tokio::test]
-    async fn what_the_sources_say_is_put_together() {
-        let allowed = decide(vec![
-            Source::Member("b"),
-            Source::Member("a"),
-            Source::Member("b"),
-        ])
-        .await;
-        assert_eq!(allowed.unwrap(), ["projects.a.in.>", "projects.b.in.>"]);
-    }
-
-    #[tokio::test]
-    async fn one_source_that_is_down_leaves_no_answer() {
-        let outcome = decide(vec![Source::Member("a"), Source::Down]).await;
-        assert!(matches!(outcome, Err(Failure::Unavailable(_))), "{outcome:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_source_that_hangs_is_left_at_the_deadline() {
-        let outcome = decide(vec![Source::Member("a"), Source::Stuck]).await;
-        assert!(matches!(outcome, Err(Failure::Unavailable(_))), "{outcome:?}");
-    }
-
-    #[tokio::test]
-    async fn no_membership_matches_no_rule() {
-        match decide(vec![]).await {
-            Err(Failure::Denied(denial)) => assert_eq!(denial.reason, DenialReason::NoRuleMatched),
-            other => panic!("{other:?}"),
-        }
-    }
-}
+mod tests;

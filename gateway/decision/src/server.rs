@@ -3,19 +3,38 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use natsgate_core::Position;
 use natsgate_proto::v1::FILE_DESCRIPTOR_SET;
 use natsgate_proto::v1::decision_service_server::DecisionServiceServer;
+use natsgate_proto::v1::membership_service_server::MembershipServiceServer;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
+use tonic::server::NamedService;
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 use tracing::info;
 
+use crate::memberships::Memberships;
 use crate::service::Decider;
 
 /// How long a stopping server waits for calls under way.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
+
+/// Calls at once on one connection: a shim has one connection and many requests.
+const MAX_STREAMS: u32 = 1024;
+
+/// No call takes longer, a watched health aside; one whose body never comes is given up then.
+const LONGEST_CALL: Duration = Duration::from_secs(30);
+
+/// The largest authorization request: a token of 1 MiB, the most that can be configured, twice in its CONNECT.
+const MAX_QUESTION_BYTES: usize = 2_500_000;
+
+/// The largest push: 500 memberships with all of their texts as long as may be.
+const MAX_PUSH_BYTES: usize = 1_500_000;
 
 /// The server's certificate and whom it takes calls from.
 #[derive(Clone)]
@@ -26,6 +45,8 @@ pub struct TlsMaterial {
     pub key: SecretString,
     /// Callers must show a certificate of this authority, PEM.
     pub client_ca: Option<String>,
+    /// Whether callers may also come without a certificate, because some prove themselves by tokens.
+    pub certificate_optional: bool,
 }
 
 /// Why the server did not start, or stopped.
@@ -76,16 +97,33 @@ impl Listener {
     }
 }
 
+/// The name by which the health service tells whether the revocation log is within reach. Not serving means degraded:
+/// decisions are made from the sources alone, and grants are short.
+pub const LOG_HEALTH: &str = "natsgate.RevocationLog";
+
+/// What is served.
+pub struct Services {
+    /// Decides.
+    pub decider: Decider,
+    /// Takes pushed memberships, where they are kept.
+    pub memberships: Option<Memberships>,
+}
+
 /// The decision service's gRPC server.
 pub struct Server {
-    decider: Decider,
+    services: Services,
     tls: Option<TlsMaterial>,
+    position: watch::Receiver<Position>,
 }
 
 impl Server {
-    /// A server for `decider`, plain or with `tls`.
-    pub fn new(decider: Decider, tls: Option<TlsMaterial>) -> Self {
-        Self { decider, tls }
+    /// A server for `services`, plain or with `tls`, healthy as the log's `position` says.
+    pub fn new(services: Services, tls: Option<TlsMaterial>, position: watch::Receiver<Position>) -> Self {
+        Self {
+            services,
+            tls,
+            position,
+        }
     }
 
     /// Serves on `listener` until `stop`, then finishes the calls under way, within ten seconds.
@@ -94,7 +132,8 @@ impl Server {
     /// [`ServerError`].
     pub async fn run(self, listener: Listener, stop: CancellationToken) -> Result<(), ServerError> {
         let (health, health_service) = tonic_health::server::health_reporter();
-        health.set_serving::<DecisionServiceServer<Decider>>().await;
+        let reporting = tokio::spawn(report(health, self.position.clone(), stop.clone()));
+        let _ends_with_us = AbortOnDrop(reporting.abort_handle());
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -103,10 +142,15 @@ impl Server {
 
         let mut server = tonic::transport::Server::builder()
             .tcp_nodelay(true)
+            .max_concurrent_streams(Some(MAX_STREAMS))
+            .timeout(LONGEST_CALL)
             .http2_keepalive_interval(Some(Duration::from_secs(10)));
         if let Some(tls) = &self.tls {
             server = server.tls_config(tls_config(tls)).map_err(ServerError::Tls)?;
         }
+        let memberships = self.services.memberships;
+        let memberships = memberships
+            .map(|service| MembershipServiceServer::new(service).max_decoding_message_size(MAX_PUSH_BYTES));
         let address = listener.address;
         info!(%address, tls = self.tls.is_some(), "the decision service listens");
 
@@ -114,11 +158,15 @@ impl Server {
         let serving = server
             .add_service(health_service)
             .add_service(reflection)
-            .add_service(DecisionServiceServer::new(self.decider))
+            .add_service(
+                DecisionServiceServer::new(self.services.decider)
+                    .max_decoding_message_size(MAX_QUESTION_BYTES),
+            )
+            .add_optional_service(memberships)
             .serve_with_incoming_shutdown(TcpListenerStream::new(listener.socket), async move {
                 draining.cancelled().await;
                 // Whoever watches our health goes elsewhere before we are gone.
-                health.set_not_serving::<DecisionServiceServer<Decider>>().await;
+                let _ = reporting.await;
             });
         tokio::select! {
             done = serving => done.map_err(ServerError::Serve)?,
@@ -126,6 +174,44 @@ impl Server {
         }
         info!(%address, "the decision service stopped");
         Ok(())
+    }
+}
+
+/// Tells whoever watches our health: serving once the log was read and until `stop`, and apart from that whether the log
+/// is within reach.
+async fn report(health: HealthReporter, mut position: watch::Receiver<Position>, stop: CancellationToken) {
+    let status = |serving| {
+        if serving {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        }
+    };
+    loop {
+        let now = *position.borrow_and_update();
+        let stopping = stop.is_cancelled();
+        let decides = status(now != Position::Unknown && !stopping);
+        // The empty name is the whole server (gRPC health checking protocol).
+        for name in ["", DecisionServiceServer::<Decider>::NAME] {
+            health.set_service_status(name, decides).await;
+        }
+        let reached = status(matches!(now, Position::Confirmed(_)));
+        health.set_service_status(LOG_HEALTH, reached).await;
+        if stopping {
+            return;
+        }
+        tokio::select! {
+            changed = position.changed() => if changed.is_err() { stop.cancelled().await },
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -138,7 +224,9 @@ fn tls_config(tls: &TlsMaterial) -> ServerTlsConfig {
     let config =
         ServerTlsConfig::new().identity(Identity::from_pem(&tls.certificate, tls.key.expose_secret()));
     match &tls.client_ca {
-        Some(authority) => config.client_ca_root(Certificate::from_pem(authority)),
+        Some(authority) => config
+            .client_ca_root(Certificate::from_pem(authority))
+            .client_auth_optional(tls.certificate_optional),
         None => config,
     }
 }

@@ -12,7 +12,8 @@ use tokio::sync::Semaphore;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
-use crate::pipeline::Pipeline;
+use crate::caller::{CallerAuthenticator, Scope, mark_local};
+use crate::pipeline::{Pipeline, Question};
 use crate::{audit, convert};
 
 /// What bounds one instance.
@@ -29,18 +30,35 @@ pub struct DeciderLimits {
 pub struct Decider {
     pipeline: Arc<Pipeline>,
     limits: DeciderLimits,
+    callers: Arc<CallerAuthenticator>,
     places: Arc<Semaphore>,
 }
 
 impl Decider {
-    /// A decider over `pipeline`.
-    pub fn new(pipeline: Arc<Pipeline>, limits: DeciderLimits) -> Self {
+    /// A decider over `pipeline`, for `callers`.
+    pub fn new(pipeline: Arc<Pipeline>, limits: DeciderLimits, callers: Arc<CallerAuthenticator>) -> Self {
         let places = Arc::new(Semaphore::new(limits.max_in_flight.min(Semaphore::MAX_PERMITS)));
         Self {
             pipeline,
             limits,
+            callers,
             places,
         }
+    }
+}
+
+/// A decider for a shim in the same process, which needs no credentials.
+#[derive(Clone)]
+pub struct InProcess(pub Decider);
+
+#[tonic::async_trait]
+impl DecisionService for InProcess {
+    async fn authorize(
+        &self,
+        mut request: Request<AuthorizeRequest>,
+    ) -> Result<Response<AuthorizeResponse>, Status> {
+        mark_local(request.extensions_mut());
+        self.0.authorize(request).await
     }
 }
 
@@ -52,6 +70,14 @@ impl DecisionService for Decider {
     ) -> Result<Response<AuthorizeResponse>, Status> {
         let allowed = grpc_timeout(request.metadata()).unwrap_or(self.limits.max_decision_time);
         let deadline = Deadline::after(allowed).or_sooner(self.limits.max_decision_time);
+        self.callers
+            .authorize(
+                Scope::Authorize,
+                request.extensions(),
+                request.metadata(),
+                deadline,
+            )
+            .await?;
         let mut request = request.into_inner();
         let connect = request.connect_options.take().unwrap_or_default();
         let _place = self.places.try_acquire().map_err(|_| {
@@ -64,12 +90,23 @@ impl DecisionService for Decider {
             )
         })?;
         let connection = convert::connection(&request).map_err(Status::invalid_argument)?;
+        let min_revision = convert::revision(&request.min_revision)
+            .map_err(|error| Status::invalid_argument(format!("the request's `min_revision`: {error}")))?;
+        let question = Question {
+            connect: &connect,
+            certificates: &convert::verified_chains(request.client_tls.as_ref()),
+            connection: &connection,
+            min_revision,
+        };
 
         let decision_id = decision_id();
-        let decision = self.pipeline.decide(&connect, &connection, deadline).await;
+        let decision = self.pipeline.decide(&question, deadline).await;
         audit::record(&decision_id, &connection, &decision);
         let answer = match decision.outcome {
-            Ok(grant) => Answer::Grant(convert::grant(grant)),
+            Ok(grant) => {
+                let generation = self.pipeline.policy.generation();
+                Answer::Grant(convert::grant(grant, decision.as_of, generation))
+            }
             Err(Failure::Denied(denial)) => Answer::Denial(convert::denial(denial)),
             Err(Failure::Unavailable(what)) => {
                 return Err(Status::unavailable(format!("decision {decision_id}: {what}")));
@@ -91,7 +128,7 @@ fn decision_id() -> String {
 
 /// The caller's `grpc-timeout`: at most eight digits and a unit (gRPC over HTTP/2, "Requests"). tonic enforces it but
 /// does not tell it; the lookups need it.
-fn grpc_timeout(metadata: &MetadataMap) -> Option<Duration> {
+pub(crate) fn grpc_timeout(metadata: &MetadataMap) -> Option<Duration> {
     let text = metadata.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {

@@ -45,6 +45,7 @@ pub(crate) fn compile(document: &PolicyDocument) -> Result<Policy, Vec<PolicyErr
         .fold(Used::default(), |used, condition| used.or(condition.used));
     Ok(Policy {
         digest: digest(document)?,
+        generation: document.generation,
         account,
         rules,
         environment: Arc::new(condition::environment()),

@@ -20,6 +20,11 @@ pub struct PolicyDocument {
     /// The version of this format: 1.
     #[schemars(extend("const" = 1))]
     pub version: u32,
+    /// Counts up with every change, where several decision services share a revocation log: of two policies the one of the
+    /// higher generation is in force, and an instance that has an older one decides nothing. Left out, instances do not
+    /// compare their policies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
     /// The NATS account of sessions whose rules name none: a name, or a template of one token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,

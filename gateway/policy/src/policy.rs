@@ -17,6 +17,7 @@ use crate::template::Template;
 /// A policy that was checked and is ready to decide. Immutable: a changed document is a new policy.
 pub struct Policy {
     pub(crate) digest: String,
+    pub(crate) generation: Option<u64>,
     pub(crate) account: Option<Template>,
     pub(crate) rules: Vec<CompiledRule>,
     /// What conditions can call.
@@ -73,6 +74,11 @@ impl Policy {
     /// keys that say nothing (none, empty lists) left out: two documents that differ in form only have one digest.
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// How new it is among the policies of one deployment, if the document says so.
+    pub fn generation(&self) -> Option<u64> {
+        self.generation
     }
 
     /// Decides. The same facts always give the same evaluation.

@@ -190,7 +190,7 @@ mod tests {
                 seconds: NOW + 300,
                 nanos: 999,
             }),
-            policy_digest: String::new(),
+            ..Default::default()
         }
     }
 

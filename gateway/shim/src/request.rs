@@ -183,6 +183,7 @@ pub fn to_message(cluster: &str, request: &AuthorizationRequest) -> v1::Authoriz
                 .map(|chain| v1::CertificateChain { certs: chain.clone() })
                 .collect(),
         }),
+        min_revision: String::new(),
     }
 }
 
