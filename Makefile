@@ -5,7 +5,7 @@ CARGO ?= cargo
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo dev setup setup-demo test test-full bench format lint unit doc lean deny deny-required
+.PHONY: help demo dev setup setup-demo test test-full bench format lint unit model-full doc lean deny deny-required
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,7 +27,7 @@ setup-demo:
 test: setup format lint unit doc lean deny ## formatting, lints, all fast tests, documentation
 	@echo "make test: all of it held"
 
-test-full: setup format lint unit doc lean deny-required ## test, and cargo-deny must be there
+test-full: setup format lint unit model-full doc lean deny-required ## test, the model's long searches, and cargo-deny must be there
 	@echo "make test-full: all of it held"
 
 bench: setup-demo ## what natsgate costs, step by step, and its connects per second beside a bare responder's; some minutes
@@ -42,6 +42,9 @@ lint: ## clippy, warnings denied
 
 unit: ## every test, the whole-system ones included
 	$(CARGO) test --locked --workspace
+
+model-full: ## the searches of the model that take minutes
+	$(CARGO) test --locked --release -p natsgate-model --test holds -- --ignored --nocapture --test-threads=1
 
 doc: ## build the documentation, warnings denied
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
