@@ -2,6 +2,7 @@
 //! and come back.
 
 mod members;
+mod revocations;
 pub mod scene;
 
 use std::time::Duration;
