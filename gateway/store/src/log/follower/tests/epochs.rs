@@ -248,25 +248,3 @@ async fn what_a_cut_off_primary_still_answers_is_not_taken_for_the_new_ones() {
     let before = Revision::new(epoch, 0);
     assert!(follower.superseded(&before, &about("bob")));
 }
-
-#[tokio::test(start_paused = true)]
-async fn what_another_survivor_appended_again_is_not_forgotten_before_it_is_read() {
-    let log = FakeLog::new();
-    let alice = revocation("alice");
-    log.put(alice.clone());
-    let (one, other) = (caught_up(&log).await, caught_up(&log).await);
-    // Both append her again; whoever comes second hears that it was done before. Then the log loses it once more, before
-    // anybody can read it.
-    log.state().gate = true;
-    log.lose(noon() + HOUR, |_entry| false);
-    for _round in 0..4 {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-    log.lose(noon() + HOUR, |_entry| false);
-    log.state().gate = false;
-    log.open_gate.notify_waiters();
-    for follower in [&one, &other] {
-        after_a_tick(follower).await;
-    }
-    assert_eq!(log.names(), [alice.id]);
-}
