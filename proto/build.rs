@@ -8,7 +8,12 @@ use protox::prost::Message;
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=natsgate");
     let descriptors = protox::compile(
-        ["natsgate/v1/decision.proto", "natsgate/v1/membership.proto"],
+        [
+            "natsgate/v1/decision.proto",
+            "natsgate/v1/membership.proto",
+            "natsgate/v1/revocation.proto",
+            "natsgate/v1/session.proto",
+        ],
         ["."],
     )?;
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo did not set OUT_DIR")?);

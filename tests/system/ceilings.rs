@@ -34,6 +34,13 @@ impl DecisionService for Foreign {
             result,
         }))
     }
+
+    async fn recheck(
+        &self,
+        _request: tonic::Request<natsgate_proto::v1::RecheckRequest>,
+    ) -> Result<tonic::Response<natsgate_proto::v1::RecheckResponse>, tonic::Status> {
+        Err(tonic::Status::unimplemented("it does not know"))
+    }
 }
 
 impl Foreign {

@@ -25,10 +25,13 @@ impl Concern {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part.as_bytes());
         }
-        let digest = hash.finalize();
+        Self::shortened(&hash.finalize())
+    }
+
+    fn shortened(digest: &[u8]) -> Self {
         let mut short = [0; 16];
         for (to, from) in short.iter_mut().zip(digest) {
-            *to = from;
+            *to = *from;
         }
         Self(short)
     }
@@ -84,6 +87,34 @@ impl Concern {
         Self::new("provider_session", &[issuer, session_id])
     }
 
+    /// All that one policy rule gives.
+    pub fn rule(name: &str) -> Self {
+        Self::new("rule", &[name])
+    }
+
+    /// All sessions in one NATS account, by the name policies have for it.
+    pub fn account(name: &str) -> Self {
+        Self::new("account", &[name])
+    }
+
+    /// Which bans there are on what has the concern `banned`.
+    pub fn ban_on(banned: &Self) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(b"ban on");
+        hash.update(banned.0);
+        Self::shortened(&hash.finalize())
+    }
+
+    /// Its bytes, as they stand in a grant.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// The concern of these bytes, which came out of a grant.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
     /// What a membership is about: its resource, and its role.
     pub fn membership(membership: &Membership) -> [Self; 2] {
         [
@@ -113,6 +144,9 @@ mod tests {
             Concern::provider_session("a", "bc"),
             Concern::signing_key("a", "bc"),
             Concern::provider("abc"),
+            Concern::rule("abc"),
+            Concern::account("abc"),
+            Concern::ban_on(&Concern::account("abc")),
         ];
         let different: std::collections::HashSet<_> = all.iter().collect();
         assert_eq!(different.len(), all.len());

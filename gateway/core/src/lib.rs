@@ -5,12 +5,16 @@
 //! here: anything that speaks to a network, reads a file, knows NATS' JWTs or evaluates a rule. This crate depends on
 //! no sibling; every sibling may depend on it.
 
+pub mod ban;
+pub mod board;
 pub mod cache;
 pub mod clock;
 pub mod concern;
 pub mod connection;
 pub mod credential;
 pub mod deadline;
+pub mod effect;
+pub mod feed;
 pub mod freshness;
 pub mod grant;
 pub mod identity;
@@ -28,12 +32,18 @@ pub mod revocation;
 pub mod revocation_log;
 pub mod subject;
 
+pub use ban::{Ban, BanScope, BanStore, BanStoreError, BanWritten, Lifted};
+pub use board::{
+    Acknowledgement, Board, BoardError, SessionEvent, SessionKey, SessionPage, SessionRecord, ShimPresence,
+};
 pub use cache::{Cache, CacheError, CacheKey};
 pub use clock::{Clock, SystemClock};
 pub use concern::Concern;
 pub use connection::Connection;
 pub use credential::{CertificateChain, Credential};
 pub use deadline::{Deadline, DeadlinePassed};
+pub use effect::{Effect, Measure, Touches};
+pub use feed::{Missed, RevocationFeed};
 pub use freshness::{ClaimsStanding, Freshness, Position};
 pub use grant::Grant;
 pub use identity::{Evidence, Identity, IdentityProvider};
@@ -53,6 +63,6 @@ pub use pushed::{
 };
 pub use reach::{Names, Reach};
 pub use revision::{Epoch, NotARevision, Revision};
-pub use revocation::{Change, EntryId, LogEntry, PolicyGeneration, Selector};
+pub use revocation::{Change, EntryId, LogEntry, Pace, PolicyGeneration, Selector};
 pub use revocation_log::{Appended, Head, Idempotency, LogError, LogPage, NewEntry, RevocationLog, Witness};
 pub use subject::{QueueGroup, Subject, SubjectError, UnsafeToken};

@@ -57,6 +57,8 @@ pub enum DenialReason {
     LifeTooLong,
     /// Something that concerns the token's claims was revoked after it was issued, and the provider cannot be asked.
     Superseded,
+    /// A ban is in force on whom the credential is of, on the credential itself, or on the account.
+    Banned,
     /// The client's certificate does not name anybody as configured.
     BadCertificate,
     /// A rule could not be evaluated, so what it would have taken away is not known.
@@ -90,6 +92,7 @@ impl DenialReason {
             Self::InactiveToken => "inactive_token",
             Self::LifeTooLong => "life_too_long",
             Self::Superseded => "superseded",
+            Self::Banned => "banned",
             Self::BadCertificate => "bad_certificate",
             Self::PolicyError => "policy_error",
         }

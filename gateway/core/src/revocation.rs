@@ -1,10 +1,11 @@
 //! What the revocation log says: that facts of before do not count any more, for whom, and why.
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use crate::ban::BanScope;
 use crate::concern::Concern;
 use crate::membership::Membership;
 use crate::principal::Principal;
@@ -102,6 +103,23 @@ pub enum Change {
         reason: String,
         /// Who revoked: a caller's name.
         actor: String,
+        /// How fast live sessions are closed.
+        #[serde(default, skip_serializing_if = "Pace::is_immediate")]
+        pace: Pace,
+        /// The ban that came with it: whom decisions refuse from now on, under the entry's own [`EntryId`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ban: Option<BanScope>,
+    },
+    /// A ban was lifted before its time.
+    BanLifted {
+        /// Which: the name of the entry that imposed it.
+        ban: EntryId,
+        /// Whom or what it was about.
+        selector: Selector,
+        /// Why, in the words of whoever lifted it.
+        reason: String,
+        /// Who lifted it: a caller's name.
+        actor: String,
     },
     /// Memberships of one principal were given or taken at their source.
     MembershipsChanged {
@@ -121,6 +139,43 @@ pub enum Change {
     },
 }
 
+/// How fast the sessions that a revocation concerns are closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pace {
+    /// At once: somebody must not be there any more.
+    #[default]
+    Immediate,
+    /// Spread over this time, so that clients which come back do not all come at once: for housekeeping.
+    Spread {
+        /// The time, in whole milliseconds.
+        #[serde(with = "crate::revocation::millis")]
+        over: Duration,
+    },
+}
+
+impl Pace {
+    /// Whether nothing is waited for.
+    pub fn is_immediate(&self) -> bool {
+        *self == Self::Immediate
+    }
+}
+
+/// Durations as whole milliseconds.
+pub(crate) mod millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_millis)
+    }
+}
+
 /// A policy, and how new it is. Of two the one of the higher generation is in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyGeneration {
@@ -131,6 +186,17 @@ pub struct PolicyGeneration {
 }
 
 impl Change {
+    /// `selector` is revoked by `actor` for `reason`: at once, and without a ban.
+    pub fn revoked(selector: Selector, reason: impl Into<String>, actor: impl Into<String>) -> Self {
+        Self::Revoked {
+            selector,
+            reason: reason.into(),
+            actor: actor.into(),
+            pace: Pace::Immediate,
+            ban: None,
+        }
+    }
+
     /// What facts must not be older than this entry to count. Empty where only sessions are concerned.
     ///
     /// One membership of a principal given or taken concerns everything that sources know of the principal's memberships:
@@ -143,23 +209,81 @@ impl Change {
         match self {
             Self::MembershipsChanged { principal, .. } => vec![Concern::memberships_of(principal)],
             Self::PolicyChanged { .. } => Vec::new(),
-            Self::Revoked { selector, .. } => match selector {
-                Selector::Principal { principal } => vec![Concern::principal(principal)],
-                Selector::Membership { principal, kind, id } => vec![
-                    Concern::memberships_of(principal),
-                    Concern::claims_of(principal),
-                    Concern::member(principal, kind, id),
-                ],
-                Selector::Resource { kind, id } => vec![Concern::resource(kind, id), Concern::CLAIMS],
-                Selector::Role { kind, role } => vec![Concern::role(kind, role), Concern::CLAIMS],
-                Selector::Provider { issuer } => vec![Concern::provider(issuer)],
-                Selector::SigningKey { issuer, key_id } => vec![Concern::signing_key(issuer, key_id)],
-                Selector::Token { issuer, token_id } => vec![Concern::token(issuer, token_id)],
-                Selector::ProviderSession { issuer, session_id } => {
-                    vec![Concern::provider_session(issuer, session_id)]
+            Self::BanLifted { selector, .. } => selector.ban_concern().into_iter().collect(),
+            Self::Revoked { selector, ban, .. } => {
+                let mut concerns = selector.fact_concerns();
+                if ban.is_some() {
+                    concerns.extend(selector.ban_concern());
                 }
-                Selector::Rule { .. } | Selector::Session { .. } | Selector::Account { .. } => Vec::new(),
-            },
+                concerns
+            }
+        }
+    }
+}
+
+impl Selector {
+    /// What facts a revocation of it voids; see [`Change::concerns`].
+    fn fact_concerns(&self) -> Vec<Concern> {
+        match self {
+            Selector::Principal { principal } => vec![Concern::principal(principal)],
+            Selector::Membership { principal, kind, id } => vec![
+                Concern::memberships_of(principal),
+                Concern::claims_of(principal),
+                Concern::member(principal, kind, id),
+            ],
+            Selector::Resource { kind, id } => vec![Concern::resource(kind, id), Concern::CLAIMS],
+            Selector::Role { kind, role } => vec![Concern::role(kind, role), Concern::CLAIMS],
+            Selector::Provider { issuer } => vec![Concern::provider(issuer)],
+            Selector::SigningKey { issuer, key_id } => vec![Concern::signing_key(issuer, key_id)],
+            Selector::Token { issuer, token_id } => vec![Concern::token(issuer, token_id)],
+            Selector::ProviderSession { issuer, session_id } => {
+                vec![Concern::provider_session(issuer, session_id)]
+            }
+            Selector::Rule { .. } | Selector::Session { .. } | Selector::Account { .. } => Vec::new(),
+        }
+    }
+
+    /// What a session must be about for a revocation of this to concern it. `None` for one session, which is named by
+    /// its server and client id.
+    pub fn session_concern(&self) -> Option<Concern> {
+        Some(match self {
+            Self::Principal { principal } => Concern::principal(principal),
+            Self::Membership { principal, kind, id } => Concern::member(principal, kind, id),
+            Self::Resource { kind, id } => Concern::resource(kind, id),
+            Self::Role { kind, role } => Concern::role(kind, role),
+            Self::Rule { name } => Concern::rule(name),
+            Self::Session { .. } => return None,
+            Self::Account { name } => Concern::account(name),
+            Self::Provider { issuer } => Concern::provider(issuer),
+            Self::SigningKey { issuer, key_id } => Concern::signing_key(issuer, key_id),
+            Self::Token { issuer, token_id } => Concern::token(issuer, token_id),
+            Self::ProviderSession { issuer, session_id } => Concern::provider_session(issuer, session_id),
+        })
+    }
+
+    /// What bans on it are looked up by; `None` for what cannot be banned: memberships, resources, roles and rules are
+    /// changed where they are known, and a session never comes back.
+    pub fn ban_concern(&self) -> Option<Concern> {
+        match self {
+            Self::Principal { .. }
+            | Self::Account { .. }
+            | Self::Provider { .. }
+            | Self::SigningKey { .. }
+            | Self::Token { .. }
+            | Self::ProviderSession { .. } => self.session_concern().map(|concern| Concern::ban_on(&concern)),
+            Self::Membership { .. }
+            | Self::Resource { .. }
+            | Self::Role { .. }
+            | Self::Rule { .. }
+            | Self::Session { .. } => None,
+        }
+    }
+
+    /// The one principal it is about, if it is about one.
+    pub fn principal(&self) -> Option<&Principal> {
+        match self {
+            Self::Principal { principal } | Self::Membership { principal, .. } => Some(principal),
+            _ => None,
         }
     }
 }

@@ -71,6 +71,8 @@ pub fn grant(grant: Grant, as_of: Option<Revision>, generation: Option<u64>) -> 
         policy_digest: grant.policy_digest,
         as_of: as_of.map(|revision| revision.to_string()).unwrap_or_default(),
         policy_generation: generation.unwrap_or_default(),
+        concerns: Vec::new(),
+        basis: Vec::new(),
     }
 }
 

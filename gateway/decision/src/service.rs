@@ -7,7 +7,7 @@ use data_encoding::BASE32_NOPAD;
 use natsgate_core::{Deadline, Failure};
 use natsgate_proto::v1::authorize_response::Result as Answer;
 use natsgate_proto::v1::decision_service_server::DecisionService;
-use natsgate_proto::v1::{AuthorizeRequest, AuthorizeResponse};
+use natsgate_proto::v1::{AuthorizeRequest, AuthorizeResponse, RecheckRequest, RecheckResponse};
 use tokio::sync::Semaphore;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
@@ -59,6 +59,14 @@ impl DecisionService for InProcess {
     ) -> Result<Response<AuthorizeResponse>, Status> {
         mark_local(request.extensions_mut());
         self.0.authorize(request).await
+    }
+
+    async fn recheck(
+        &self,
+        mut request: Request<RecheckRequest>,
+    ) -> Result<Response<RecheckResponse>, Status> {
+        mark_local(request.extensions_mut());
+        self.0.recheck(request).await
     }
 }
 
@@ -116,6 +124,10 @@ impl DecisionService for Decider {
             decision_id,
             result: Some(answer),
         }))
+    }
+
+    async fn recheck(&self, _request: Request<RecheckRequest>) -> Result<Response<RecheckResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
     }
 }
 

@@ -32,11 +32,7 @@ impl Revoker {
         let entry = NewEntry {
             id: EntryId(rand::random()),
             at: SystemClock.now(),
-            change: Change::Revoked {
-                selector,
-                reason: "a test".into(),
-                actor: "a test".into(),
-            },
+            change: Change::revoked(selector, "a test", "a test"),
             idempotency: None,
         };
         let deadline = Deadline::after(Duration::from_secs(10));

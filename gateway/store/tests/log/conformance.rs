@@ -138,11 +138,7 @@ async fn every_kind_of_change_comes_back_as_it_was(make: &Make<'_>) {
         taken: vec![membership.clone(), membership],
         actor: "backend".to_owned(),
     };
-    let revoked = selectors.map(|selector| Change::Revoked {
-        selector,
-        reason: String::new(),
-        actor: "backend".to_owned(),
-    });
+    let revoked = selectors.map(|selector| Change::revoked(selector, "", "backend"));
     for (number, change) in revoked.into_iter().chain([changed]).enumerate() {
         let entry = NewEntry {
             change,

@@ -175,13 +175,13 @@ pub(crate) fn revocation(who: &str) -> NewEntry {
     NewEntry {
         id: EntryId(rand::random()),
         at: SystemClock.now(),
-        change: Change::Revoked {
-            selector: Selector::Principal {
+        change: Change::revoked(
+            Selector::Principal {
                 principal: principal(who),
             },
-            reason: "no longer employed".to_owned(),
-            actor: "personnel".to_owned(),
-        },
+            "no longer employed",
+            "personnel",
+        ),
         idempotency: None,
     }
 }

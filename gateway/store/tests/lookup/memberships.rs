@@ -95,11 +95,7 @@ async fn ask(source: &CachedMemberships, identity: &Identity) -> Result<Vec<Memb
 }
 
 fn revoked(selector: Selector) -> Change {
-    Change::Revoked {
-        selector,
-        reason: String::new(),
-        actor: String::new(),
-    }
+    Change::revoked(selector, "", "")
 }
 
 #[tokio::test(start_paused = true)]

@@ -98,14 +98,14 @@ fn revoked(number: u32) -> NewEntry {
     NewEntry {
         id: EntryId([7; 16]),
         at: SystemClock.now(),
-        change: Change::Revoked {
-            selector: Selector::Resource {
+        change: Change::revoked(
+            Selector::Resource {
                 kind: "number".to_owned(),
                 id: number.to_string(),
             },
-            reason: "a test".to_owned(),
-            actor: "a test".to_owned(),
-        },
+            "a test",
+            "a test",
+        ),
         idempotency: None,
     }
 }

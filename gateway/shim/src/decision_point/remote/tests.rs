@@ -44,6 +44,13 @@ impl DecisionService for Service {
             result,
         }))
     }
+
+    async fn recheck(
+        &self,
+        _request: tonic::Request<natsgate_proto::v1::RecheckRequest>,
+    ) -> Result<tonic::Response<natsgate_proto::v1::RecheckResponse>, tonic::Status> {
+        Err(tonic::Status::unimplemented("it does not know"))
+    }
 }
 
 async fn serve(does: Does) -> (Arc<Service>, Endpoint) {

@@ -40,13 +40,13 @@ fn revocation(name: &str) -> NewEntry {
     NewEntry {
         id: EntryId(rand::random()),
         at: noon(),
-        change: Change::Revoked {
-            selector: Selector::Principal {
+        change: Change::revoked(
+            Selector::Principal {
                 principal: principal(name),
             },
-            reason: "left".to_owned(),
-            actor: "backend".to_owned(),
-        },
+            "left",
+            "backend",
+        ),
         idempotency: None,
     }
 }

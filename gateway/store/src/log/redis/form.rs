@@ -312,13 +312,13 @@ mod tests {
         let entry = NewEntry {
             id: EntryId([1; 16]),
             at: UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_456_789),
-            change: Change::Revoked {
-                selector: Selector::Account {
+            change: Change::revoked(
+                Selector::Account {
                     name: "APP".to_owned(),
                 },
-                reason: String::new(),
-                actor: "backend".to_owned(),
-            },
+                "",
+                "backend",
+            ),
             idempotency: None,
         };
         let revision = Revision::new(record.epoch(), 5);
