@@ -6,7 +6,7 @@ use natsgate_benches::rules;
 use natsgate_core::{Clock, Connection, SystemClock};
 use natsgate_decision::convert;
 use natsgate_policy::Facts;
-use natsgate_shim::mint;
+use natsgate_shim::mint::{self, Naming};
 
 pub(crate) fn benches(criterion: &mut Criterion) {
     let callout = Callout::new();
@@ -26,7 +26,16 @@ pub(crate) fn benches(criterion: &mut Criterion) {
             BenchmarkId::new("memberships", count),
             &grant,
             |bencher, grant| {
-                bencher.iter(|| mint::user_jwt(grant, &callout.user_nkey, &callout.settings, now).unwrap());
+                bencher.iter(|| {
+                    mint::user_jwt(
+                        grant,
+                        &callout.user_nkey,
+                        &callout.settings,
+                        Naming::default(),
+                        now,
+                    )
+                    .unwrap()
+                });
             },
         );
     }

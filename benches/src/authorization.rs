@@ -108,5 +108,6 @@ fn settings(issuer: KeyPair) -> ShimSettings {
         system_account: None,
         system: None,
         eviction: None,
+        enforcement: natsgate_shim::EnforcementSettings::default(),
     }
 }

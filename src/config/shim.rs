@@ -8,7 +8,8 @@ use natsgate_claims::{KeyPair, Role, XKeyPair, check_public_key};
 use natsgate_shim::decision_point::EndpointTls;
 use natsgate_shim::settings::TargetSigner;
 use natsgate_shim::{
-    Bounds, DecisionPoint, Endpoint, Issuing, Remote, RemoteSettings, ShimSettings, TargetAccount,
+    Bounds, DecisionPoint, Endpoint, EnforcementSettings, Issuing, Remote, RemoteSettings, ShimSettings,
+    TargetAccount,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -61,8 +62,114 @@ pub struct ShimConfig {
     #[serde(default = "ShimConfig::default_answer_margin", with = "humantime_serde")]
     #[schemars(with = "String")]
     pub answer_margin: Duration,
+    /// How sessions are closed when what they rest on is revoked. `natsgate shim` hears of revocations through
+    /// `store.redis`, which it only reads, beside what it says of itself.
+    #[serde(default)]
+    pub enforcement: EnforcementConfig,
     /// Where decisions come from. Needed by `natsgate shim`; `natsgate all` decides itself.
     pub decision: Option<DecisionEndpointsConfig>,
+}
+
+/// How sessions are closed when what they rest on is revoked.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EnforcementConfig {
+    /// Over which time sessions are closed that nobody asked to be closed at once, so that their clients do not all come back at
+    /// once: those that a changed policy gives less, and those that cannot be judged after the revocation log was lost
+    /// or could not be read for long.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub spread: Duration,
+    /// Whether sessions that would get more than they have (a new membership, a wider policy) are closed too, over
+    /// `spread`, so that their clients come back and have it. Otherwise they have it when they next connect.
+    #[serde(deserialize_with = "scalar")]
+    #[schemars(with = "OrText<bool>")]
+    pub reconnect_widened: bool,
+    /// How long decision services are asked what a session would get now, before it counts as one that loses something.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub recheck_within: Duration,
+    /// How long the shim that let a session in is waited for before others of the cluster close it.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub take_over_after: Duration,
+    /// How often the servers' lists of connections are read though nothing seems to be missing.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub reconcile_every: Duration,
+}
+
+impl Default for EnforcementConfig {
+    fn default() -> Self {
+        let EnforcementSettings {
+            spread,
+            reconnect_widened,
+            recheck_within,
+            take_over_after,
+            reconcile_every,
+        } = EnforcementSettings::default();
+        Self {
+            spread,
+            reconnect_widened,
+            recheck_within,
+            take_over_after,
+            reconcile_every,
+        }
+    }
+}
+
+impl EnforcementConfig {
+    fn settings(&self) -> EnforcementSettings {
+        EnforcementSettings {
+            spread: self.spread,
+            reconnect_widened: self.reconnect_widened,
+            recheck_within: self.recheck_within,
+            take_over_after: self.take_over_after,
+            reconcile_every: self.reconcile_every,
+        }
+    }
+
+    fn check(&self, problems: &mut Problems) {
+        let hour = Duration::from_secs(3600);
+        for (key, value, least, most) in [
+            ("spread", self.spread, Duration::ZERO, hour),
+            (
+                "recheck_within",
+                self.recheck_within,
+                Duration::from_millis(100),
+                Duration::from_secs(60),
+            ),
+            (
+                "take_over_after",
+                self.take_over_after,
+                Duration::from_millis(50),
+                Duration::from_secs(10),
+            ),
+            (
+                "reconcile_every",
+                self.reconcile_every,
+                Duration::from_secs(1),
+                hour,
+            ),
+        ] {
+            if value < least || value > most {
+                let (least, most) = (humantime(least), humantime(most));
+                problems.push(Problem::new(
+                    format!("shim.enforcement.{key}"),
+                    format!("is not between {least} and {most}"),
+                ));
+            }
+        }
+    }
+}
+
+/// A time as it is written in the configuration.
+fn humantime(time: Duration) -> String {
+    if time < Duration::from_secs(1) && !time.is_zero() {
+        format!("{}ms", time.as_millis())
+    } else {
+        format!("{}s", time.as_secs())
+    }
 }
 
 /// The keys for servers without an operator.
@@ -174,6 +281,7 @@ impl ShimConfig {
         });
         let accounts = self.accounts(&mut problems);
         self.check_bounds(&mut problems);
+        self.enforcement.check(&mut problems);
         if self.system.is_none() && self.system_account.is_none() {
             let what = "is missing, and so is shim.system, which would tell; without one of them nothing makes sure that no \
                         grant leads into the system account";
@@ -200,6 +308,7 @@ impl ShimConfig {
             callout,
             system,
             eviction,
+            enforcement: self.enforcement.settings(),
         });
         problems.or(built)
     }

@@ -249,7 +249,7 @@ async fn natsgate_s_users_may_do_nothing_else() {
         (
             "NATSGATE_WATCH_SEED",
             ["$SYS.REQ.SERVER.x.KICK", "$SYS.REQ.CLAIMS.UPDATE"],
-            ["$SYS.ACCOUNT.*.CONNECT", "_INBOX.>"],
+            ["$SYS.SERVER.*.CLIENT.AUTH.ERR", "_INBOX.>"],
         ),
         (
             "NATSGATE_EVICT_SEED",

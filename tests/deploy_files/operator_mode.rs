@@ -321,7 +321,7 @@ async fn natsgate_s_users_may_do_nothing_else() {
         (
             "watch",
             ["$SYS.REQ.SERVER.x.KICK", "$SYS.REQ.CLAIMS.UPDATE"],
-            ["$SYS.ACCOUNT.*.CONNECT", "_INBOX.>"],
+            ["$SYS.SERVER.*.CLIENT.AUTH.ERR", "_INBOX.>"],
         ),
         (
             "evict",

@@ -19,7 +19,7 @@ use natsgate_proto::v1;
 use natsgate_shim::response::{Recipient, Verdict, encode_response};
 use natsgate_shim::settings::TargetSigner;
 use natsgate_shim::{
-    Bounds, Issuing, NatsCredentials, NatsSettings, ShimSettings, TargetAccount, mint, request,
+    Bounds, Issuing, NatsCredentials, NatsSettings, ShimSettings, TargetAccount, mint, mint::Naming, request,
 };
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -135,7 +135,14 @@ impl Gate {
             return None;
         }
         let user = KeyPair::generate(Role::User).unwrap();
-        let jwt = mint::user_jwt(grant, user.public_key(), &self.settings, SystemClock.now()).unwrap();
+        let jwt = mint::user_jwt(
+            grant,
+            user.public_key(),
+            &self.settings,
+            Naming::default(),
+            SystemClock.now(),
+        )
+        .unwrap();
         let who = |nonce: &str| {
             let signature = BASE64URL_NOPAD.encode(&user.sign(nonce.as_bytes()).unwrap());
             json!({ "jwt": jwt, "sig": signature })
@@ -226,6 +233,7 @@ fn settings(issuing: Issuing, account: TargetAccount) -> Arc<ShimSettings> {
         system_account: None,
         system: None,
         eviction: None,
+        enforcement: natsgate_shim::EnforcementSettings::default(),
     })
 }
 
@@ -243,7 +251,8 @@ async fn answer(client: Client, settings: Arc<ShimSettings>, about: String) -> P
             let now = SystemClock.now();
             let opened = request::open(&message.payload, None, None, &about, now).unwrap();
             let grant = promises.lock().unwrap()[&opened.body.connect_opts.user].clone();
-            let jwt = mint::user_jwt(&grant, &opened.body.user_nkey, &settings, now).unwrap();
+            let jwt =
+                mint::user_jwt(&grant, &opened.body.user_nkey, &settings, Naming::default(), now).unwrap();
             let recipient = Recipient {
                 server_id: &opened.body.server_id.id,
                 user_nkey: &opened.body.user_nkey,

@@ -57,12 +57,13 @@ nsc edit authcallout --account AUTH \
 # them to the callout.
 nsc add user --account AUTH --name sentinel --bearer --deny-pubsub '>'
 
-# natsgate's users in the system account. Watches: which servers there are.
+# natsgate's users in the system account. Watches: which servers there are, and which connections they have.
 nsc add user --account SYS --name watch \
-  --allow-sub '$SYS.SERVER.*.STATSZ' --allow-sub '$SYS.SERVER.*.SHUTDOWN' --allow-sub '_INBOX.natsgate.>' \
-  --allow-pub '$SYS.REQ.SERVER.*.IDZ' --allow-pub '$SYS.REQ.USER.INFO'
+  --allow-sub '$SYS.SERVER.*.STATSZ' --allow-sub '$SYS.SERVER.*.SHUTDOWN' \
+  --allow-sub '$SYS.ACCOUNT.*.CONNECT' --allow-sub '$SYS.ACCOUNT.*.DISCONNECT' --allow-sub '_INBOX.natsgate.>' \
+  --allow-pub '$SYS.REQ.SERVER.*.IDZ' --allow-pub '$SYS.REQ.SERVER.*.CONNZ' --allow-pub '$SYS.REQ.USER.INFO'
 
-# Kicks: closes connections that cannot be answered in time.
+# Kicks: closes connections that cannot be answered in time, and those that rest on what was revoked.
 nsc add user --account SYS --name evict \
   --allow-sub '_INBOX.natsgate.>' \
   --allow-pub '$SYS.REQ.SERVER.*.KICK' --allow-pub '$SYS.REQ.USER.INFO'

@@ -113,6 +113,10 @@ pub struct SessionRecord {
     pub client_kind: String,
     /// `nats`, `mqtt`, `websocket`; empty if unknown.
     pub client_type: String,
+    /// What another shim has to know to look after it, should this one be gone. Opaque to all but shims; empty if
+    /// there is nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub details: String,
 }
 
 /// Something happened to a session.
@@ -209,6 +213,17 @@ pub trait Board: Send + Sync {
         limit: usize,
         deadline: Deadline,
     ) -> Result<SessionPage, BoardError>;
+
+    /// The sessions of `cluster` among `keys` that are there.
+    ///
+    /// # Errors
+    /// [`BoardError`].
+    async fn look_up(
+        &self,
+        cluster: &str,
+        keys: &[SessionKey],
+        deadline: Deadline,
+    ) -> Result<Vec<SessionRecord>, BoardError>;
 
     /// The clusters that sessions were told of, in order.
     ///

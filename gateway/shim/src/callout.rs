@@ -16,14 +16,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
+use crate::ceilings;
 use crate::decision_point::{Answer, DecisionPoint};
+use crate::enforce::Counters;
 use crate::evict::{Evictor, Kicked};
-use crate::mint;
+use crate::mint::{self, Naming};
 use crate::nats::{is_connected, round_trip};
 use crate::request::{self, OpenedRequest, RequestError};
 use crate::response::{Recipient, Verdict, encode_response};
 use crate::servers::{NotKnown, Servers};
+use crate::sessions::{self, Asked, Facts, Registry};
 use crate::settings::{Issuing, ShimSettings};
+use crate::watching;
 
 /// Where nats-servers ask (ADR-26).
 pub const SUBJECT: &str = "$SYS.REQ.USER.AUTH";
@@ -67,13 +71,34 @@ pub struct Callout {
     pub evictor: Option<Evictor>,
     /// The user nkeys asked about lately; a server makes a new one for every connection.
     pub seen: Cache<String, ()>,
+    /// The sessions.
+    pub registry: Arc<Registry>,
+    /// Whether sessions are remembered once they are answered: somebody watches them, and forgets them when they are gone.
+    pub remembers: bool,
+    /// What was done.
+    pub counters: Arc<Counters>,
 }
 
 /// How a request ended; for the log.
 enum Ended {
+    /// A grant or a denial was sent; or the connection is being closed, so that none must be.
     Answered,
     /// No answer: why.
     Unanswered(String),
+}
+
+/// What a decision leads to.
+enum Reply {
+    /// This is sent.
+    Send {
+        payload: Vec<u8>,
+        /// Whether it lets the client in.
+        lets_in: bool,
+    },
+    /// Something that concerns it was revoked meanwhile: it is asked again.
+    AskAgain(Asked),
+    /// Nothing: the connection is being closed.
+    Nothing,
 }
 
 /// Where a request came from.
@@ -312,84 +337,157 @@ impl Callout {
         servers.check(&opened.body.server_id.id, deadline).await
     }
 
-    /// Asks, and answers what was decided.
+    /// Asks, and answers what was decided. The connection is registered before it is asked about, so that a revocation finds
+    /// it at any moment.
     async fn decide(&self, message: &Message, opened: &OpenedRequest, deadline: Deadline) -> Ended {
         let Some(reply) = message.reply.clone() else {
             return Ended::Unanswered("the request has no reply subject".into());
         };
-        let question = request::to_message(&self.settings.cluster, &opened.body);
-        let answer = match self.decisions.authorize(question, deadline).await {
-            Ok(answer) => answer,
-            Err(unanswered) => return Ended::Unanswered(unanswered.to_string()),
-        };
-        let payload = match self.response(opened, &answer) {
-            Ok(payload) => payload,
-            Err(why) => return Ended::Unanswered(why),
-        };
-        if !is_connected(&self.client) {
-            return Ended::Unanswered("the connection to the callout account is down".into());
+        let record = request::record(&self.settings.cluster, &opened.body);
+        let key = record.key.clone();
+        let leaf = watching::is_leaf(&record.client_kind);
+        let asked = self.registry.ask(record, leaf);
+        let (ended, let_in) = self.ask(&reply, opened, asked, deadline).await;
+        if !(let_in && self.remembers) {
+            self.registry.refused(&key);
         }
-        match deadline.bound(self.client.publish(reply, payload.into())).await {
-            Ok(Ok(())) => Ended::Answered,
-            Ok(Err(error)) => Ended::Unanswered(format!("sending the response: {error}")),
-            Err(passed) => Ended::Unanswered(format!("sending the response: {passed}")),
-        }
+        ended
     }
 
-    /// What the server is sent. A user JWT larger than it takes is a denial: trying again would not make it smaller.
-    fn response(&self, opened: &OpenedRequest, answer: &Answer) -> Result<Vec<u8>, String> {
-        let encode = |verdict| {
-            let recipient = Recipient {
-                server_id: &opened.body.server_id.id,
-                user_nkey: &opened.body.user_nkey,
-                xkey: opened.xkey.as_deref(),
+    /// Asks until there is an answer that holds, and sends it; and whether that let the client in.
+    async fn ask(
+        &self,
+        reply: &async_nats::Subject,
+        opened: &OpenedRequest,
+        mut asked: Asked,
+        deadline: Deadline,
+    ) -> (Ended, bool) {
+        let unanswered = |why: String| (Ended::Unanswered(why), false);
+        loop {
+            let mut question = request::to_message(&self.settings.cluster, &opened.body);
+            question.min_revision = asked
+                .applied
+                .map(|applied| applied.to_string())
+                .unwrap_or_default();
+            let answer = match self.decisions.authorize(question, deadline).await {
+                Ok(answer) => answer,
+                Err(error) => return unanswered(error.to_string()),
             };
-            let xkey = self.settings.xkey.as_ref();
-            encode_response(
-                verdict,
-                &recipient,
-                &self.settings.issuing,
-                xkey,
-                self.clock.unix_seconds(),
-            )
-            .map_err(|error| error.to_string())
-        };
-        let payload = encode(self.verdict(opened, answer))?;
-        let most = self.client.max_payload();
-        if payload.len() <= most {
-            return Ok(payload);
+            let (payload, lets_in) = match self.reply(opened, &answer, asked) {
+                Ok(Reply::Send { payload, lets_in }) => (payload, lets_in),
+                Ok(Reply::Nothing) => return (Ended::Answered, false),
+                Ok(Reply::AskAgain(again)) => {
+                    self.counters.asked_again.fetch_add(1, Ordering::Relaxed);
+                    if deadline.passed() {
+                        return unanswered("what it rests on was revoked while it was decided".into());
+                    }
+                    asked = again;
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                Err(why) => return unanswered(why),
+            };
+            if !is_connected(&self.client) {
+                return unanswered("the connection to the callout account is down".into());
+            }
+            let sent = deadline.bound(self.client.publish(reply.clone(), payload.into()));
+            return match sent.await {
+                Ok(Ok(())) => (Ended::Answered, lets_in),
+                Ok(Err(error)) => unanswered(format!("sending the response: {error}")),
+                Err(passed) => unanswered(format!("sending the response: {passed}")),
+            };
         }
-        let id = &answer.decision_id;
-        error!(
-            decision_id = id,
-            bytes = payload.len(),
-            most,
-            "a grant was refused: its user JWT is larger than the server takes"
-        );
-        encode(denied(id))
     }
 
-    /// The user JWT for a grant within the ceilings; a denial for everything else.
-    fn verdict(&self, opened: &OpenedRequest, answer: &Answer) -> Verdict {
+    /// What the server is sent: the user JWT for a grant within the ceilings that still holds, a denial for everything else. A
+    /// user JWT larger than the server takes is a denial: trying again would not make it smaller.
+    fn reply(&self, opened: &OpenedRequest, answer: &Answer, asked: Asked) -> Result<Reply, String> {
         let decision_id = answer.decision_id.as_str();
         let server = &opened.body.server_id.id;
         let client = opened.body.client_info.id;
-        match &answer.outcome {
-            Ok(grant) => match mint::for_request(grant, &opened.body, &self.settings, self.clock.now()) {
-                Ok(jwt) => {
-                    debug!(decision_id, server, client, "granted");
-                    Verdict::Granted(jwt)
-                }
-                Err(error) => {
-                    warn!(decision_id, server, client, %error, "a grant was refused by this shim's ceilings");
-                    denied(decision_id)
-                }
-            },
+        let refuse = || {
+            Ok(Reply::Send {
+                payload: self.encode(opened, denied(decision_id))?,
+                lets_in: false,
+            })
+        };
+        let grant = match &answer.outcome {
+            Ok(grant) => grant,
             Err(v1::Denial { reason, .. }) => {
                 debug!(decision_id, server, client, reason = reason.as_str(), "denied");
-                denied(decision_id)
+                return refuse();
             }
+        };
+        let now = self.clock.now();
+        let as_of = if grant.as_of.is_empty() {
+            asked.applied
+        } else {
+            match grant.as_of.parse() {
+                Ok(as_of) => Some(as_of),
+                Err(error) => return Err(format!("the grant's as_of cannot be read: {error}")),
+            }
+        };
+        let naming = Naming {
+            as_of,
+            shim: self.registry.me(),
+        };
+        let minted = mint::for_request(grant, &opened.body, &self.settings, naming, now)
+            .and_then(|jwt| Ok((jwt, ceilings::expiry(grant, self.settings.max_session, now)?)));
+        let (jwt, expiry) = match minted {
+            Ok(minted) => minted,
+            Err(error) => {
+                warn!(decision_id, server, client, %error, "a grant was refused by this shim's ceilings");
+                return refuse();
+            }
+        };
+        let payload = self.encode(opened, Verdict::Granted(jwt))?;
+        let most = self.client.max_payload();
+        if payload.len() > most {
+            error!(
+                decision_id,
+                bytes = payload.len(),
+                most,
+                "a grant was refused: its user JWT is larger than the server takes"
+            );
+            return refuse();
         }
+        let record = request::granted(
+            request::record(&self.settings.cluster, &opened.body),
+            grant,
+            as_of,
+            expiry,
+        );
+        match self.registry.answer(record, Facts::of(grant, expiry), asked) {
+            sessions::Answer::Give { .. } => {
+                debug!(decision_id, server, client, "granted");
+                Ok(Reply::Send {
+                    payload,
+                    lets_in: true,
+                })
+            }
+            sessions::Answer::AskAgain(again) => {
+                debug!(decision_id, server, client, "revoked meanwhile: asking again");
+                Ok(Reply::AskAgain(again))
+            }
+            sessions::Answer::Drop => Ok(Reply::Nothing),
+        }
+    }
+
+    fn encode(&self, opened: &OpenedRequest, verdict: Verdict) -> Result<Vec<u8>, String> {
+        let recipient = Recipient {
+            server_id: &opened.body.server_id.id,
+            user_nkey: &opened.body.user_nkey,
+            xkey: opened.xkey.as_deref(),
+        };
+        let xkey = self.settings.xkey.as_ref();
+        encode_response(
+            verdict,
+            &recipient,
+            &self.settings.issuing,
+            xkey,
+            self.clock.unix_seconds(),
+        )
+        .map_err(|error| error.to_string())
     }
 
     /// Closes the connection without an error, so that the client comes back, where silence would make the server say

@@ -7,7 +7,9 @@ mod remote;
 use async_trait::async_trait;
 use natsgate_core::Deadline;
 use natsgate_proto::v1::authorize_response::Result as Answered;
-use natsgate_proto::v1::{AuthorizeRequest, AuthorizeResponse, Denial, Grant};
+use natsgate_proto::v1::{
+    AuthorizeRequest, AuthorizeResponse, Denial, Grant, RecheckRequest, RecheckResponse,
+};
 
 pub use endpoint::{Endpoint, EndpointError, EndpointTls};
 pub use local::Local;
@@ -30,6 +32,16 @@ pub struct Answer {
 #[error("no decision: {0}")]
 pub struct Unanswered(pub String);
 
+/// Sessions were not rechecked, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no recheck: {why}")]
+pub struct NotRechecked {
+    /// Why.
+    pub why: String,
+    /// Whether asking again would bring the same: whoever decides cannot do it.
+    pub is_final: bool,
+}
+
 /// Decides about authorization requests.
 #[async_trait]
 pub trait DecisionPoint: Send + Sync {
@@ -38,6 +50,16 @@ pub trait DecisionPoint: Send + Sync {
     /// # Errors
     /// [`Unanswered`] when there was no answer before `deadline`. Never a grant made up for want of one.
     async fn authorize(&self, request: AuthorizeRequest, deadline: Deadline) -> Result<Answer, Unanswered>;
+
+    /// Asks what sessions granted before would get now.
+    ///
+    /// # Errors
+    /// [`NotRechecked`] when there was no answer before `deadline`, or there cannot be one.
+    async fn recheck(
+        &self,
+        request: RecheckRequest,
+        deadline: Deadline,
+    ) -> Result<RecheckResponse, NotRechecked>;
 }
 
 /// What `response` says; `None` if it says neither yes nor no.

@@ -75,6 +75,17 @@ impl Evictor {
         }
     }
 
+    /// Kicks once.
+    ///
+    /// # Errors
+    /// Why it is not known whether the connection is closed: the server is out of reach, or did not answer in time.
+    pub async fn once(&self, server_id: &str, client_id: u64) -> Result<Kicked, String> {
+        // The semaphore is never closed.
+        let _place = self.places.acquire().await.map_err(|error| error.to_string())?;
+        self.attempt(server_id, client_id, Deadline::after(ANSWER_TIME))
+            .await
+    }
+
     async fn attempt(&self, server_id: &str, client_id: u64, deadline: Deadline) -> Result<Kicked, String> {
         let body = serde_json::to_vec(&Kick { cid: client_id }).map_err(|error| error.to_string())?;
         let asked = self

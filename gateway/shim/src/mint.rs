@@ -5,15 +5,13 @@ use std::time::SystemTime;
 use natsgate_claims::{
     AuthorizationRequest, ClaimsToSign, EncodeError, KeyPair, UserBody, UserPermissionLimits, encode,
 };
-use natsgate_core::{NotAdmitted, Principal};
+use natsgate_core::{NotAdmitted, Principal, Revision};
 use natsgate_proto::v1;
 
 use crate::ceilings::{self, Exceeded};
 use crate::grant::{self, BadField};
+use crate::name::SessionName;
 use crate::settings::{Issuing, ShimSettings, TargetAccount};
-
-/// The longest readable part of a user JWT's name, in characters.
-const READABLE: usize = 64;
 
 /// Why there is no user JWT for a grant.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +36,15 @@ pub enum MintError {
     Sign(#[from] EncodeError),
 }
 
+/// What a user JWT's name says beside whom it is for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Naming<'a> {
+    /// What its permissions are valid as of.
+    pub as_of: Option<Revision>,
+    /// The shim that mints it.
+    pub shim: &'a str,
+}
+
 /// The user JWT that gives `grant` to the connection that `request` is about, if its limits let that connection in.
 ///
 /// # Errors
@@ -46,11 +53,12 @@ pub fn for_request(
     grant: &v1::Grant,
     request: &AuthorizationRequest,
     settings: &ShimSettings,
+    naming: Naming<'_>,
     now: SystemTime,
 ) -> Result<String, MintError> {
     let client = &request.client_info;
     grant::limits(grant)?.admit(&client.host, &client.kind, &client.client_type)?;
-    user_jwt(grant, &request.user_nkey, settings, now)
+    user_jwt(grant, &request.user_nkey, settings, naming, now)
 }
 
 /// The user JWT that gives `grant` to `user_nkey`. A nats-server that gets it from a callout does not hold all of its
@@ -62,6 +70,7 @@ pub fn user_jwt(
     grant: &v1::Grant,
     user_nkey: &str,
     settings: &ShimSettings,
+    naming: Naming<'_>,
     now: SystemTime,
 ) -> Result<String, MintError> {
     let account = ceilings::account(grant, &settings.accounts)?;
@@ -78,7 +87,8 @@ pub fn user_jwt(
     let mut claims = ClaimsToSign::new(user_nkey, body);
     claims.audience = audience;
     claims.expires_at = Some(expiry);
-    claims.name = Some(name(&Principal::new(&principal.issuer, &principal.subject)));
+    let principal = Principal::new(&principal.issuer, &principal.subject);
+    claims.name = Some(SessionName::new(&principal, naming.as_of, naming.shim).to_string());
     Ok(encode(claims, signer, natsgate_core::clock::unix_seconds(now))?)
 }
 
@@ -101,24 +111,6 @@ fn signing<'a>(
     }
 }
 
-/// The user JWT's name, all that monitoring shows of a session: readable first, then a digest of the principal, since
-/// two issuers may both have an `alice`.
-fn name(principal: &Principal) -> String {
-    let readable: String = principal
-        .subject
-        .chars()
-        .map(|c| {
-            if c.is_control() || c.is_whitespace() || c == '~' {
-                '_'
-            } else {
-                c
-            }
-        })
-        .take(READABLE)
-        .collect();
-    format!("{readable}~{}", principal.digest())
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
@@ -126,6 +118,7 @@ mod tests {
     use natsgate_claims::{Claims, ClientInfo, ConnectOptions, Role, ServerId, UserRights, decode};
 
     use super::*;
+    use crate::enforce::EnforcementSettings;
     use crate::nats::{NatsCredentials, NatsSettings};
     use crate::settings::{Bounds, TargetSigner};
 
@@ -161,6 +154,7 @@ mod tests {
             system_account: None,
             system: None,
             eviction: None,
+            enforcement: EnforcementSettings::default(),
         }
     }
 
@@ -209,7 +203,11 @@ mod tests {
             client_tls: None,
             request_nonce: None,
         };
-        let jwt = for_request(grant, &request, settings, now())?;
+        let naming = Naming {
+            as_of: None,
+            shim: "here",
+        };
+        let jwt = for_request(grant, &request, settings, naming, now())?;
         let claims: Claims<UserBody> = decode(&jwt, NOW).unwrap();
         assert_eq!(claims.subject, user.public_key());
         Ok(claims)
@@ -230,9 +228,10 @@ mod tests {
         assert_eq!(claims.body.issuer_account, None);
         assert_eq!(claims.expires_at, Some(NOW + 300));
         let name = claims.name.unwrap();
-        assert!(
-            name.starts_with("ali_ce~") && name.len() == "ali_ce~".len() + 26,
-            "{name}"
+        let named = SessionName::parse(&name).unwrap();
+        assert_eq!(
+            (named.readable.as_str(), named.shim.as_deref()),
+            ("ali_ce", Some("here"))
         );
     }
 
@@ -338,14 +337,5 @@ mod tests {
         ] {
             assert_eq!(mint(&limited(change), &config_mode()).is_ok(), admitted);
         }
-    }
-
-    #[test]
-    fn a_name_has_no_white_space_and_a_bounded_length() {
-        let long = Principal::new("i", format!("a\0b c~{}", "x".repeat(500)));
-        let name = name(&long);
-        assert!(name.starts_with("a_b_c_x"));
-        assert_eq!(name.chars().count(), READABLE + 1 + 26);
-        assert_eq!(name.matches('~').count(), 1);
     }
 }

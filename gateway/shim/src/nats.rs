@@ -1,12 +1,14 @@
 //! Connections to a nats-server: credentials, TLS, and reconnecting for ever.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, Event};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -80,15 +82,24 @@ pub enum ConnectError {
     },
 }
 
+/// What happens to a connection, for whoever has to know.
+#[derive(Debug, Clone, Default)]
+pub struct Signals {
+    /// Cancelled if the server refuses a subscription.
+    pub refused: CancellationToken,
+    /// Rung when messages may have been missed: it was connected (again), or they came faster than they were taken.
+    pub missed: Arc<Notify>,
+}
+
 /// Connects, and goes on trying for ever: a server that is away now does not end the shim. `role` names the
-/// connection in logs and to the server; `refused` is cancelled if the server refuses a subscription.
+/// connection in logs and to the server.
 ///
 /// # Errors
 /// [`ConnectError`] for settings with which no attempt can succeed.
 pub async fn connect(
     settings: &NatsSettings,
     role: &'static str,
-    refused: CancellationToken,
+    signals: Signals,
 ) -> Result<Client, ConnectError> {
     let servers = settings.servers.join(",");
     let mut options = authenticate(ConnectOptions::new(), &settings.credentials)
@@ -102,7 +113,7 @@ pub async fn connect(
         .require_tls(settings.require_tls)
         .event_callback({
             let servers = servers.clone();
-            move |event| log(role, servers.clone(), refused.clone(), event)
+            move |event| log(role, servers.clone(), signals.clone(), event)
         });
     if let Some(file) = &settings.ca_file {
         options = options.add_root_certificates(file.clone());
@@ -180,18 +191,24 @@ fn reconnect_delay(attempts: usize) -> Duration {
     }
 }
 
-async fn log(role: &'static str, servers: String, refused: CancellationToken, event: Event) {
+async fn log(role: &'static str, servers: String, signals: Signals, event: Event) {
     match event {
-        Event::Connected => info!(connection = role, servers, "connected to NATS"),
+        Event::Connected => {
+            signals.missed.notify_one();
+            info!(connection = role, servers, "connected to NATS");
+        }
         Event::Disconnected => warn!(connection = role, servers, "disconnected from NATS; reconnecting"),
-        Event::SlowConsumer(_) => error!(
-            connection = role,
-            "NATS messages were dropped: they came faster than they were taken"
-        ),
+        Event::SlowConsumer(_) => {
+            signals.missed.notify_one();
+            error!(
+                connection = role,
+                "NATS messages were dropped: they came faster than they were taken"
+            );
+        }
         Event::ServerError(cause) => {
             let cause = cause.to_string();
             if cause.contains("Permissions Violation for Subscription") {
-                refused.cancel();
+                signals.refused.cancel();
             }
             error!(connection = role, cause, "the nats-server reports an error");
         }

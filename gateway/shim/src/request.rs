@@ -3,9 +3,13 @@
 use std::time::{Duration, SystemTime};
 
 use natsgate_claims::{AuthorizationRequest, Claims, DecodeError, XKeyError, XKeyPair, decode};
+use natsgate_core::clock::from_unix_seconds;
+use natsgate_core::{Principal, Revision, SessionKey, SessionRecord};
 use natsgate_proto::v1;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
+
+use crate::name::SessionName;
 
 /// The header in which a server names its public xkey.
 pub const XKEY_HEADER: &str = "Nats-Server-Xkey";
@@ -184,6 +188,62 @@ pub fn to_message(cluster: &str, request: &AuthorizationRequest) -> v1::Authoriz
                 .collect(),
         }),
         min_revision: String::new(),
+    }
+}
+
+/// The session that a request is about, as far as the request tells.
+pub fn record(cluster: &str, request: &AuthorizationRequest) -> SessionRecord {
+    let (server, client) = (&request.server_id, &request.client_info);
+    SessionRecord {
+        key: SessionKey {
+            server_id: server.id.clone(),
+            client_id: client.id,
+        },
+        cluster: cluster.to_owned(),
+        server_name: server.name.clone(),
+        account: String::new(),
+        principal: None,
+        name: String::new(),
+        principal_digest: String::new(),
+        shim: String::new(),
+        as_of: None,
+        policy_generation: 0,
+        connected_at: None,
+        expires_at: None,
+        client_host: client.host.clone(),
+        client_name: client.name.clone(),
+        client_kind: client.kind.clone(),
+        client_type: client.client_type.clone(),
+        details: String::new(),
+    }
+}
+
+/// The session as `grant` makes it, valid as of `as_of`, until `expiry` (seconds since the Unix epoch).
+pub fn granted(
+    record: SessionRecord,
+    grant: &v1::Grant,
+    as_of: Option<Revision>,
+    expiry: i64,
+) -> SessionRecord {
+    let principal = grant
+        .principal
+        .as_ref()
+        .map(|principal| Principal::new(&principal.issuer, &principal.subject));
+    let name = principal
+        .as_ref()
+        .map(|principal| SessionName::new(principal, as_of, ""));
+    SessionRecord {
+        account: grant.account.clone(),
+        name: name
+            .as_ref()
+            .map(|name| name.readable.clone())
+            .unwrap_or_default(),
+        principal_digest: name.map(|name| name.principal_digest).unwrap_or_default(),
+        principal,
+        as_of,
+        policy_generation: grant.policy_generation,
+        expires_at: from_unix_seconds(expiry),
+        ..record
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use natsgate_claims::{KeyPair, XKeyPair};
 
+use crate::enforce::EnforcementSettings;
 use crate::nats::NatsSettings;
 
 /// A shim's settings.
@@ -29,6 +30,8 @@ pub struct ShimSettings {
     pub system: Option<NatsSettings>,
     /// The connection into the system account that kicks, if not the one that watches.
     pub eviction: Option<NatsSettings>,
+    /// How revocations are carried out.
+    pub enforcement: EnforcementSettings,
 }
 
 /// Whose keys sign user JWTs and responses (see NATS' "auth callout", ADR-26).

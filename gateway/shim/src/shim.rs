@@ -5,16 +5,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::Client;
-use natsgate_core::Clock;
+use data_encoding::BASE32_NOPAD;
+use natsgate_core::{Board, Clock, RevocationFeed};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::callout::{Callout, QUEUE, SUBJECT, memory};
 use crate::decision_point::DecisionPoint;
+use crate::enforce::{Counters, Enforcer, Kicks};
 use crate::evict::Evictor;
-use crate::nats::{self, ConnectError};
+use crate::nats::{self, ConnectError, Signals};
+use crate::peers::Peers;
 use crate::servers::Servers;
+use crate::sessions::Registry;
 use crate::settings::{Issuing, ShimSettings};
+use crate::telling;
+use crate::watching::{Accounts, Watch};
 
 /// How often a server is asked which account a connection is in, before that is given up.
 const ACCOUNT_LOOKUPS: u32 = 5;
@@ -74,11 +82,28 @@ pub enum ShimError {
     },
 }
 
+/// Where revocations come from, and where is told what was done.
+#[derive(Clone)]
+pub struct Revocations {
+    /// Reads the revocation log.
+    pub feed: Arc<dyn RevocationFeed>,
+    /// What shims tell of themselves.
+    pub board: Arc<dyn Board>,
+}
+
 /// A callout shim.
 pub struct Shim {
     settings: ShimSettings,
     decisions: Arc<dyn DecisionPoint>,
     clock: Arc<dyn Clock>,
+    revocations: Option<Revocations>,
+    counters: Arc<Counters>,
+}
+
+/// What carries out revocations while the shim runs.
+struct Enforcement {
+    stop: CancellationToken,
+    tasks: TaskTracker,
 }
 
 impl Shim {
@@ -88,7 +113,21 @@ impl Shim {
             settings,
             decisions,
             clock,
+            revocations: None,
+            counters: Arc::default(),
         }
+    }
+
+    /// The same, which closes the sessions it let in when what they rest on is revoked.
+    #[must_use]
+    pub fn with_revocations(mut self, revocations: Revocations) -> Self {
+        self.revocations = Some(revocations);
+        self
+    }
+
+    /// What it has done, as it does it.
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
     }
 
     /// Answers authorization requests until `stop`; then takes no more, answers those it has taken, and closes its
@@ -97,10 +136,12 @@ impl Shim {
     /// # Errors
     /// [`ShimError`] if it cannot begin.
     pub async fn run(self, stop: CancellationToken, ready: CancellationToken) -> Result<(), ShimError> {
-        let refused = CancellationToken::new();
-        let client = nats::connect(&self.settings.callout, "callout", refused.clone()).await?;
+        let signals = Signals::default();
+        let refused = signals.refused.clone();
+        let client = nats::connect(&self.settings.callout, "callout", signals).await?;
+        let watched = Signals::default();
         let system = match &self.settings.system {
-            Some(settings) => Some(nats::connect(settings, "system", CancellationToken::new()).await?),
+            Some(settings) => Some(nats::connect(settings, "system", watched.clone()).await?),
             None => {
                 warn!(
                     "no shim.system is configured: authorization requests are accepted from any key that signs as a \
@@ -111,7 +152,7 @@ impl Shim {
             }
         };
         let eviction = match &self.settings.eviction {
-            Some(settings) => Some(nats::connect(settings, "eviction", CancellationToken::new()).await?),
+            Some(settings) => Some(nats::connect(settings, "eviction", Signals::default()).await?),
             None => system.clone(),
         };
         tokio::select! {
@@ -127,14 +168,36 @@ impl Shim {
         let following = servers
             .clone()
             .map(|servers| tokio::spawn(servers.follow(stop.clone())));
+        let evictor = eviction.clone().map(Evictor::new);
+        let (registry, events) = Registry::new(&name());
+        let registry = Arc::new(registry);
+        let enforcement = match (&self.revocations, &system) {
+            (Some(revocations), Some(system)) => {
+                let kicks = Kicks::new(evictor.clone(), Arc::clone(&registry));
+                Some(self.enforce(revocations, system, kicks, watched.missed, events))
+            }
+            (Some(_), None) => {
+                warn!("no shim.system is configured: sessions cannot be closed when something is revoked");
+                None
+            }
+            (None, _) => {
+                warn!(
+                    "no revocation log is configured (store.redis): sessions last until their tokens end, whatever is revoked"
+                );
+                None
+            }
+        };
         let callout = Arc::new(Callout {
             settings: self.settings,
             decisions: self.decisions,
             clock: self.clock,
             client: client.clone(),
             servers,
-            evictor: eviction.clone().map(Evictor::new),
+            evictor,
             seen: memory(),
+            registry,
+            remembers: enforcement.is_some(),
+            counters: self.counters,
         });
         let cluster = callout.settings.cluster.clone();
         let telling = tokio::spawn({
@@ -160,6 +223,9 @@ impl Shim {
             }
         });
         callout.run(requests, stop).await;
+        if let Some(enforcement) = enforcement {
+            enforcement.end().await;
+        }
         watching.abort();
         telling.abort();
 
@@ -175,6 +241,62 @@ impl Shim {
         } else {
             Ok(())
         }
+    }
+
+    /// Begins to carry out revocations.
+    fn enforce(
+        &self,
+        revocations: &Revocations,
+        system: &Client,
+        kicks: Arc<Kicks>,
+        missed: Arc<Notify>,
+        events: tokio::sync::mpsc::Receiver<natsgate_core::SessionEvent>,
+    ) -> Enforcement {
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let registry = kicks.registry();
+        let watch = Watch {
+            system: system.clone(),
+            registry: Arc::clone(&registry),
+            accounts: Accounts::of(&self.settings.accounts),
+            cluster: self.settings.cluster.clone(),
+            every: self.settings.enforcement.reconcile_every,
+            missed,
+        };
+        let enforcer = Arc::new(Enforcer {
+            registry,
+            kicks,
+            decisions: Arc::clone(&self.decisions),
+            feed: Arc::clone(&revocations.feed),
+            board: Arc::clone(&revocations.board),
+            peers: Arc::new(Peers::default()),
+            settings: self.settings.enforcement.clone(),
+            max_session: self.settings.max_session,
+            cluster: self.settings.cluster.clone(),
+            clock: Arc::clone(&self.clock),
+            counters: Arc::clone(&self.counters),
+            tasks: tasks.clone(),
+        });
+        let listed = Arc::new(Notify::new());
+        tasks.spawn(watch.run(Arc::clone(&listed), stop.clone()));
+        tasks.spawn(Arc::clone(&enforcer).run(stop.clone()));
+        tasks.spawn(telling::tell_sessions(
+            Arc::clone(&enforcer),
+            events,
+            stop.clone(),
+        ));
+        let started_at = self.clock.now();
+        tasks.spawn({
+            let stop = stop.clone();
+            async move {
+                // Whoever says that he is there must know who is connected: what is waited for is waited for from him too.
+                tokio::select! {
+                    () = listed.notified() => telling::be_present(enforcer, started_at, stop).await,
+                    () = stop.cancelled() => {}
+                }
+            }
+        });
+        Enforcement { stop, tasks }
     }
 
     /// Refuses target accounts that are the system or the callout account, by the configuration or by what the server
@@ -244,6 +366,23 @@ impl Shim {
             None => Ok(()),
         }
     }
+}
+
+impl Enforcement {
+    /// Ends it. What is still to be closed is left to other shims, or to this one's next start.
+    async fn end(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        // Kicks of what is out of reach have no end.
+        let _ = tokio::time::timeout(CLOSE_TIME, self.tasks.wait()).await;
+    }
+}
+
+/// A shim's name: new at every start, since what it knows of its sessions ends with it.
+fn name() -> String {
+    BASE32_NOPAD
+        .encode(&rand::random::<[u8; 5]>())
+        .to_ascii_lowercase()
 }
 
 /// The account `client` is in. Waits for the connection as long as it takes.

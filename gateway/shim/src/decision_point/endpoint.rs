@@ -11,6 +11,9 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 /// How long connecting may take.
 const CONNECT_TIME: Duration = Duration::from_millis(500);
 
+/// The largest message: a batch of sessions to recheck, each with what its token says.
+const MOST_BYTES: usize = 32 * 1024 * 1024;
+
 /// How long an endpoint that failed is asked last; doubled with every failure in a row.
 const EJECTED_FOR: Duration = Duration::from_millis(500);
 
@@ -74,7 +77,9 @@ impl Endpoint {
         }
         Ok(Self {
             url: url.to_owned(),
-            client: DecisionServiceClient::new(endpoint.connect_lazy()),
+            client: DecisionServiceClient::new(endpoint.connect_lazy())
+                .max_decoding_message_size(MOST_BYTES)
+                .max_encoding_message_size(MOST_BYTES),
             failures: Mutex::default(),
         })
     }

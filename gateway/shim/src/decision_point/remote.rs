@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use natsgate_core::Deadline;
-use natsgate_proto::v1::AuthorizeRequest;
+use natsgate_proto::v1::decision_service_client::DecisionServiceClient;
+use natsgate_proto::v1::{AuthorizeRequest, RecheckRequest, RecheckResponse};
+use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tracing::{debug, info, warn};
 
-use super::{Answer, DecisionPoint, Endpoint, Unanswered, read};
+use super::{Answer, DecisionPoint, Endpoint, NotRechecked, Unanswered, read};
 
 /// Pause after all endpoints failed, before they are asked once more; twice as long after each further round.
 const ROUND_PAUSE: Duration = Duration::from_millis(50);
@@ -35,12 +37,70 @@ pub struct Remote {
 }
 
 /// What came of asking one endpoint.
-enum Attempt {
-    Answered(Box<Answer>),
+enum Attempt<A> {
+    Answered(A),
     /// Worth asking another.
     Failed(String),
+    /// It does not know the method; others may.
+    Unknown(String),
     /// Every other would say the same.
     Final(String),
+}
+
+/// Nobody answered.
+struct Nobody {
+    why: String,
+    is_final: bool,
+}
+
+/// A method of the decision service.
+#[async_trait]
+trait Method: Sync {
+    type Answer: Send;
+
+    /// Calls it, for `time` at most.
+    async fn call(
+        &self,
+        client: &mut DecisionServiceClient<Channel>,
+        time: Duration,
+    ) -> Result<Self::Answer, Status>;
+}
+
+struct Authorize(AuthorizeRequest);
+
+#[async_trait]
+impl Method for Authorize {
+    type Answer = Box<Answer>;
+
+    async fn call(
+        &self,
+        client: &mut DecisionServiceClient<Channel>,
+        time: Duration,
+    ) -> Result<Box<Answer>, Status> {
+        let mut call = Request::new(self.0.clone());
+        call.set_timeout(time);
+        let response = client.authorize(call).await?.into_inner();
+        read(response)
+            .map(Box::new)
+            .ok_or_else(|| Status::internal("the answer is neither a grant nor a denial"))
+    }
+}
+
+struct Recheck(RecheckRequest);
+
+#[async_trait]
+impl Method for Recheck {
+    type Answer = RecheckResponse;
+
+    async fn call(
+        &self,
+        client: &mut DecisionServiceClient<Channel>,
+        time: Duration,
+    ) -> Result<RecheckResponse, Status> {
+        let mut call = Request::new(self.0.clone());
+        call.set_timeout(time);
+        Ok(client.recheck(call).await?.into_inner())
+    }
 }
 
 impl Remote {
@@ -65,32 +125,27 @@ impl Remote {
         order
     }
 
-    async fn attempt(
+    async fn attempt<M: Method>(
         &self,
         endpoint: &Endpoint,
-        request: &AuthorizeRequest,
+        method: &M,
         deadline: Deadline,
         last: bool,
-    ) -> Attempt {
+    ) -> Attempt<M::Answer> {
         let own = if last {
             deadline
         } else {
             deadline.or_sooner(self.settings.attempt_timeout)
         };
         let given = own.remaining();
-        let mut call = Request::new(request.clone());
-        call.set_timeout(given);
         let mut client = endpoint.client.clone();
-        let status = match own.bound(client.authorize(call)).await {
-            Ok(Ok(response)) => match read(response.into_inner()) {
-                Some(answer) => {
-                    if endpoint.succeeded() {
-                        info!(endpoint = endpoint.url, "a decision endpoint answers again");
-                    }
-                    return Attempt::Answered(Box::new(answer));
+        let status = match own.bound(method.call(&mut client, given)).await {
+            Ok(Ok(answer)) => {
+                if endpoint.succeeded() {
+                    info!(endpoint = endpoint.url, "a decision endpoint answers again");
                 }
-                None => Status::internal("the answer is neither a grant nor a denial"),
-            },
+                return Attempt::Answered(answer);
+            }
             Ok(Err(status)) => status,
             Err(passed) => Status::deadline_exceeded(passed.to_string()),
         };
@@ -112,7 +167,41 @@ impl Remote {
             _ => {}
         }
         debug!(endpoint = endpoint.url, failure, "asking another");
+        if status.code() == Code::Unimplemented {
+            return Attempt::Unknown(failure);
+        }
         Attempt::Failed(failure)
+    }
+
+    /// Asks one endpoint after the other, round after round, until one answers.
+    async fn ask<M: Method>(&self, method: &M, deadline: Deadline) -> Result<M::Answer, Nobody> {
+        let nobody = |why: String, is_final| Nobody { why, is_final };
+        let mut last_failure = String::from("no decision endpoint is configured");
+        let mut pause = ROUND_PAUSE;
+        loop {
+            let order = self.order();
+            let count = order.len();
+            let mut unknown = 0_usize;
+            for (index, endpoint) in order.into_iter().enumerate() {
+                if deadline.passed() {
+                    return Err(nobody(last_failure, false));
+                }
+                match self.attempt(endpoint, method, deadline, index + 1 == count).await {
+                    Attempt::Answered(answer) => return Ok(answer),
+                    Attempt::Failed(failure) => last_failure = failure,
+                    Attempt::Unknown(failure) => {
+                        unknown = unknown.saturating_add(1);
+                        last_failure = failure;
+                    }
+                    Attempt::Final(failure) => return Err(nobody(failure, true)),
+                }
+            }
+            if count == 0 || deadline.remaining() <= pause || unknown == count {
+                return Err(nobody(last_failure, unknown == count));
+            }
+            tokio::time::sleep(pause).await;
+            pause = pause.saturating_mul(2);
+        }
     }
 }
 
@@ -125,30 +214,19 @@ fn is_its_own_word(status: &Status) -> bool {
 #[async_trait]
 impl DecisionPoint for Remote {
     async fn authorize(&self, request: AuthorizeRequest, deadline: Deadline) -> Result<Answer, Unanswered> {
-        let mut last_failure = String::from("no decision endpoint is configured");
-        let mut pause = ROUND_PAUSE;
-        loop {
-            let order = self.order();
-            let count = order.len();
-            for (index, endpoint) in order.into_iter().enumerate() {
-                if deadline.passed() {
-                    return Err(Unanswered(last_failure));
-                }
-                match self
-                    .attempt(endpoint, &request, deadline, index + 1 == count)
-                    .await
-                {
-                    Attempt::Answered(answer) => return Ok(*answer),
-                    Attempt::Failed(failure) => last_failure = failure,
-                    Attempt::Final(failure) => return Err(Unanswered(failure)),
-                }
-            }
-            if count == 0 || deadline.remaining() <= pause {
-                return Err(Unanswered(last_failure));
-            }
-            tokio::time::sleep(pause).await;
-            pause = pause.saturating_mul(2);
-        }
+        let asked = self.ask(&Authorize(request), deadline).await;
+        asked
+            .map(|answer| *answer)
+            .map_err(|nobody| Unanswered(nobody.why))
+    }
+
+    async fn recheck(
+        &self,
+        request: RecheckRequest,
+        deadline: Deadline,
+    ) -> Result<RecheckResponse, NotRechecked> {
+        let asked = self.ask(&Recheck(request), deadline).await;
+        asked.map_err(|Nobody { why, is_final }| NotRechecked { why, is_final })
     }
 }
 

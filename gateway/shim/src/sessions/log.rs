@@ -1,0 +1,145 @@
+//! The entries that were held against all sessions lately, to be held against grants and sessions that come later.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use natsgate_core::{Concern, Epoch, LogEntry, Measure, Revision, Touches};
+
+use super::session::Session;
+
+/// How many entries are remembered. A grant is some milliseconds old when it arrives; one older than what is remembered is asked
+/// for again.
+const REMEMBERED: usize = 8192;
+
+/// Whether an entry concerns a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Touch {
+    /// It does not.
+    No,
+    /// That cannot be told from what is known.
+    Maybe,
+    /// It does.
+    Yes,
+}
+
+/// How far the log was taken in, and what came last.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    /// How far; `None` before anything was read.
+    pub(super) applied: Option<Revision>,
+    /// Positions before this one cannot be judged: what came after them is not remembered.
+    floor: u64,
+    recent: VecDeque<Arc<LogEntry>>,
+    /// The epochs that are over.
+    past: HashSet<Epoch>,
+}
+
+/// How a position stands to what was taken in.
+#[derive(Debug)]
+pub(super) enum Since {
+    /// Nothing that is known of came after it.
+    Nothing,
+    /// These did.
+    Entries(Vec<Arc<LogEntry>>),
+    /// What came after it cannot be told.
+    Unknown,
+}
+
+impl Taken {
+    /// Takes an entry in.
+    pub(super) fn push(&mut self, entry: Arc<LogEntry>) {
+        self.applied = Some(entry.revision);
+        self.recent.push_back(entry);
+        if self.recent.len() > REMEMBERED
+            && let Some(oldest) = self.recent.pop_front()
+        {
+            self.floor = self.floor.max(oldest.revision.sequence);
+        }
+    }
+
+    /// Goes on from `position`: what came between is not known.
+    pub(super) fn jump(&mut self, position: Revision) {
+        if let Some(before) = self.applied
+            && before.epoch != position.epoch
+        {
+            self.past.insert(before.epoch);
+            self.past.remove(&position.epoch);
+        }
+        self.applied = Some(position);
+        self.floor = position.sequence;
+        self.recent.clear();
+    }
+
+    /// What came after `as_of`. A position of an epoch that was never heard of is newer than all that was: whoever gave it has
+    /// read on.
+    pub(super) fn since(&self, as_of: &Revision) -> Since {
+        let Some(applied) = &self.applied else {
+            return Since::Nothing;
+        };
+        if as_of.includes(applied) {
+            return Since::Nothing;
+        }
+        if as_of.epoch != applied.epoch {
+            return if self.past.contains(&as_of.epoch) {
+                Since::Unknown
+            } else {
+                Since::Nothing
+            };
+        }
+        if as_of.sequence < self.floor {
+            return Since::Unknown;
+        }
+        let later = self
+            .recent
+            .iter()
+            .rev()
+            .take_while(|entry| entry.revision.sequence > as_of.sequence);
+        Since::Entries(later.cloned().collect())
+    }
+
+    /// Whether `epoch` is one that is over.
+    pub(super) fn is_past(&self, epoch: &Epoch) -> bool {
+        self.past.contains(epoch)
+    }
+}
+
+/// Whether `entry` concerns something that is about `concerns` (`None`: not known), of whom `digest` is the principal's, in
+/// `account`.
+pub(super) fn touch(entry: &LogEntry, concerns: Option<&[Concern]>, digest: &str, account: &str) -> Touch {
+    let effect = entry.change.effect();
+    match effect.touches {
+        Touches::Nobody | Touches::Session { .. } => Touch::No,
+        Touches::Everybody => Touch::Yes,
+        Touches::Concern(concern) => match concerns {
+            Some(concerns) if concerns.contains(&concern) => Touch::Yes,
+            Some(_) => Touch::No,
+            None => match effect.principal {
+                Some(principal) if principal.digest() != digest => Touch::No,
+                // Of one membership of theirs it is not known whether the session rests on it.
+                Some(_) if effect.measure == Measure::Recheck => Touch::Maybe,
+                Some(_) => Touch::Yes,
+                None if concern == Concern::account(account) => Touch::Yes,
+                None => Touch::Maybe,
+            },
+        },
+    }
+}
+
+/// Whether `entry` concerns `session`, whatever it is valid as of.
+pub(super) fn touches(entry: &LogEntry, session: &Session) -> Touch {
+    if let Touches::Session { server_id, client_id } = entry.change.effect().touches {
+        let key = session.key();
+        return if key.server_id == server_id && key.client_id == client_id {
+            Touch::Yes
+        } else {
+            Touch::No
+        };
+    }
+    let facts = session.facts.as_ref();
+    touch(
+        entry,
+        facts.and_then(|facts| facts.concerns.as_deref()),
+        &session.record.principal_digest,
+        &session.record.account,
+    )
+}

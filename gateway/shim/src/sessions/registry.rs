@@ -1,0 +1,485 @@
+//! All sessions, under one lock with how far the log was taken in.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use natsgate_core::{Concern, LogEntry, Revision, SessionEvent, SessionKey, SessionRecord, Touches};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::index::{Id, Index};
+use super::log::{Since, Taken, Touch, touch, touches};
+use super::session::{Facts, Owner, Phase, Session, Target};
+
+/// How long a connection that was answered may take to be seen connected before it is forgotten. Longer than any auth
+/// timeout; a list that has it corrects this.
+const CONNECTS_WITHIN: Duration = Duration::from_secs(30);
+
+/// How many events wait for whoever tells of them. Beyond it all is told anew.
+const TOLD_LATER: usize = 65_536;
+
+/// A connection about which is going to be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// How far this shim had taken in the log: whoever decides has to know as much. Also what a grant is valid as of at
+    /// least that does not say.
+    pub applied: Option<Revision>,
+}
+
+/// What becomes of a grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It may be given.
+    Give {
+        /// What it is valid as of.
+        as_of: Option<Revision>,
+    },
+    /// Something was taken in since that concerns it, or may: ask again, of somebody who knows as much.
+    AskAgain(Asked),
+    /// The connection is to be closed, or was: give no answer.
+    Drop,
+}
+
+/// A session that nobody here had known of.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// How it is listed.
+    pub record: SessionRecord,
+    /// Whether it is a leaf node.
+    pub leaf: bool,
+}
+
+/// The sessions that an entry concerns.
+#[derive(Debug, Default)]
+pub struct Struck {
+    /// Those this shim looks after.
+    pub mine: Vec<SessionKey>,
+    /// Those that another shim looks after, with whether they are concerned.
+    pub others: Vec<(SessionKey, Touch)>,
+}
+
+/// All sessions.
+pub struct Registry {
+    state: Mutex<State>,
+    me: Arc<str>,
+    events: mpsc::Sender<SessionEvent>,
+}
+
+#[derive(Default)]
+struct State {
+    taken: Taken,
+    next: Id,
+    ids: HashMap<SessionKey, Id>,
+    sessions: HashMap<Id, Session>,
+    index: Index,
+    /// Whether events were lost, so that all has to be told anew.
+    untold: bool,
+}
+
+impl Registry {
+    /// An empty registry of the shim named `me`, and what happens to its sessions, for whoever tells of it.
+    pub fn new(me: &str) -> (Self, mpsc::Receiver<SessionEvent>) {
+        let (events, told) = mpsc::channel(TOLD_LATER);
+        let registry = Self {
+            state: Mutex::default(),
+            me: me.into(),
+            events,
+        };
+        (registry, told)
+    }
+
+    /// This shim's name.
+    pub fn me(&self) -> &str {
+        &self.me
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No change below leaves it half done: each ends with its last step, and none of them can panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Registers the connection of `record` before it is asked about.
+    pub fn ask(&self, record: SessionRecord, leaf: bool) -> Asked {
+        let mut state = self.state();
+        let applied = state.taken.applied;
+        // A connection asks once; whatever has its name is of before.
+        state.remove(&record.key);
+        state.insert(Session {
+            record,
+            leaf,
+            phase: Phase::Asked,
+            since: Instant::now(),
+            owner: Owner::Me,
+            facts: None,
+            doomed: false,
+        });
+        Asked { applied }
+    }
+
+    /// Holds a grant against what was taken in since it was valid, and notes it if it still holds: from then on it is an
+    /// answered session, and every later entry finds it. `record` is what is known of it now.
+    pub fn answer(&self, record: SessionRecord, facts: Facts, asked: Asked) -> Answer {
+        let mut state = self.state();
+        let Some(id) = state.ids.get(&record.key).copied() else {
+            return Answer::Drop;
+        };
+        if state.sessions.get(&id).is_none_or(|session| session.doomed) {
+            return Answer::Drop;
+        }
+        let as_of = record.as_of.or(asked.applied);
+        let again = Answer::AskAgain(Asked {
+            applied: state.taken.applied,
+        });
+        match as_of {
+            None if state.taken.applied.is_some() => return again,
+            None => {}
+            Some(as_of) => match state.taken.since(&as_of) {
+                Since::Nothing => {}
+                Since::Unknown => return again,
+                Since::Entries(entries) => {
+                    let (digest, account) = (&record.principal_digest, &record.account);
+                    let concerned = |entry: &Arc<LogEntry>| {
+                        touch(entry, facts.concerns.as_deref(), digest, account) != Touch::No
+                    };
+                    if entries.iter().any(concerned) {
+                        return again;
+                    }
+                }
+            },
+        }
+        let leaf = state.sessions.get(&id).is_some_and(|session| session.leaf);
+        let session = Session {
+            record: SessionRecord {
+                as_of,
+                shim: self.me.to_string(),
+                ..record
+            },
+            leaf,
+            phase: Phase::Answered,
+            since: Instant::now(),
+            owner: Owner::Me,
+            facts: Some(facts),
+            doomed: false,
+        };
+        state.remove(&session.record.key);
+        state.insert(session);
+        Answer::Give { as_of }
+    }
+
+    /// Forgets a connection that was not let in.
+    pub fn refused(&self, key: &SessionKey) {
+        self.state().remove(key);
+    }
+
+    /// A connection was seen. One that is known is live from now on; another is registered as found, with whoever answered
+    /// it as its owner, and `true` is returned: somebody has to judge it.
+    pub fn seen(&self, found: Found) -> bool {
+        let mut state = self.state();
+        let key = &found.record.key;
+        if let Some(id) = state.ids.get(key).copied() {
+            let Some(session) = state.sessions.get_mut(&id) else {
+                return false;
+            };
+            if session.phase == Phase::Live {
+                return false;
+            }
+            session.phase = Phase::Live;
+            session.since = Instant::now();
+            session.record.connected_at = found.record.connected_at;
+            if session.record.server_name.is_empty() {
+                session.record.server_name = found.record.server_name;
+            }
+            let told = session.record.clone();
+            self.tell(&mut state, SessionEvent::Connected(Box::new(told)));
+            return false;
+        }
+        let owner = match found.record.shim.as_str() {
+            "" => Owner::Nobody,
+            shim => Owner::Other(shim.into()),
+        };
+        state.insert(Session {
+            record: found.record,
+            leaf: found.leaf,
+            phase: Phase::Live,
+            since: Instant::now(),
+            owner,
+            facts: None,
+            doomed: false,
+        });
+        true
+    }
+
+    /// A connection is gone, for `reason` in the server's words. False if it was not known.
+    pub fn gone(&self, key: &SessionKey, reason: &str) -> bool {
+        let mut state = self.state();
+        let Some(session) = state.remove(key) else {
+            return false;
+        };
+        if session.phase != Phase::Asked && session.owner == Owner::Me {
+            let event = SessionEvent::Disconnected {
+                cluster: session.record.cluster.clone(),
+                key: key.clone(),
+                reason: reason.to_owned(),
+            };
+            self.tell(&mut state, event);
+        }
+        true
+    }
+
+    /// A server is gone, with all its connections. Returns how many.
+    pub fn server_gone(&self, server_id: &str, reason: &str) -> usize {
+        let keys = self.keys_where(|session| session.key().server_id == server_id);
+        keys.iter().filter(|key| self.gone(key, reason)).count()
+    }
+
+    /// Forgets the sessions of `server_id` that a list which was asked for at `asked` and has `listed` on it does not have: live
+    /// ones that were live before, and answered ones whose time is over. Returns how many.
+    pub fn missing(&self, server_id: &str, asked: Instant, listed: &dyn Fn(&SessionKey) -> bool) -> usize {
+        let keys = self.keys_where(|session| {
+            let key = session.key();
+            let settled = match session.phase {
+                Phase::Live => session.since < asked,
+                Phase::Answered => asked.saturating_duration_since(session.since) > CONNECTS_WITHIN,
+                Phase::Asked => false,
+            };
+            key.server_id == server_id && settled && !listed(key)
+        });
+        keys.iter().filter(|key| self.gone(key, "")).count()
+    }
+
+    fn keys_where(&self, wanted: impl Fn(&Session) -> bool) -> Vec<SessionKey> {
+        let state = self.state();
+        let wanted = state.sessions.values().filter(|session| wanted(session));
+        wanted.map(|session| session.key().clone()).collect()
+    }
+
+    /// How far the log was taken in.
+    pub fn applied(&self) -> Option<Revision> {
+        self.state().taken.applied
+    }
+
+    /// Takes an entry in: from now on every grant is held against it. Returns the sessions that it concerns.
+    pub fn take(&self, entry: &Arc<LogEntry>) -> Struck {
+        let mut state = self.state();
+        state.taken.push(Arc::clone(entry));
+        let mut struck = Struck::default();
+        let candidates: Vec<Id> = match entry.change.effect().touches {
+            Touches::Nobody => return struck,
+            Touches::Everybody => state.sessions.keys().copied().collect(),
+            Touches::Session { server_id, client_id } => {
+                let key = SessionKey { server_id, client_id };
+                state.ids.get(&key).copied().into_iter().collect()
+            }
+            Touches::Concern(concern) => {
+                let known = state.index.about(&concern);
+                known.chain(state.index.unknown()).collect()
+            }
+        };
+        for id in candidates {
+            let Some(session) = state.sessions.get(&id) else {
+                continue;
+            };
+            let named = matches!(entry.change.effect().touches, Touches::Session { .. });
+            // What is in flight is held against the entry when its grant arrives.
+            if session.phase == Phase::Asked && !named {
+                continue;
+            }
+            let includes = session
+                .as_of()
+                .is_some_and(|as_of| as_of.includes(&entry.revision));
+            if includes && !named {
+                continue;
+            }
+            match (touches(entry, session), &session.owner) {
+                (Touch::No, _) => {}
+                (_, Owner::Me) => struck.mine.push(session.key().clone()),
+                (touch, _) => struck.others.push((session.key().clone(), touch)),
+            }
+        }
+        struck
+    }
+
+    /// Goes on from `position`, what came before is not known. Returns the sessions that are not valid as of then; those
+    /// in flight are asked about again when their grants arrive.
+    pub fn jump(&self, position: Revision) -> Struck {
+        let mut state = self.state();
+        state.taken.jump(position);
+        let mut struck = Struck::default();
+        for session in state.sessions.values() {
+            let valid = session.as_of().is_some_and(|as_of| as_of.includes(&position));
+            if session.phase == Phase::Asked || valid {
+                continue;
+            }
+            match session.owner {
+                Owner::Me => struck.mine.push(session.key().clone()),
+                _ => struck.others.push((session.key().clone(), Touch::Maybe)),
+            }
+        }
+        struck
+    }
+
+    /// The entries taken in after what the session `key` is valid as of that concern it or may, newest first; `None` if that
+    /// cannot be told.
+    pub fn against(&self, key: &SessionKey) -> Option<Vec<(Arc<LogEntry>, Touch)>> {
+        let state = self.state();
+        let session = state.session(key)?;
+        if state.taken.applied.is_none() {
+            return Some(Vec::new());
+        }
+        match state.taken.since(&session.as_of()?) {
+            Since::Nothing => Some(Vec::new()),
+            Since::Unknown => None,
+            Since::Entries(entries) => {
+                let held = entries.into_iter().map(|entry| {
+                    let touch = touches(&entry, session);
+                    (entry, touch)
+                });
+                Some(held.filter(|(_, touch)| *touch != Touch::No).collect())
+            }
+        }
+    }
+
+    /// Whether `epoch` is over.
+    pub fn is_past(&self, revision: &Revision) -> bool {
+        self.state().taken.is_past(&revision.epoch)
+    }
+
+    /// A session as it is now.
+    pub fn get(&self, key: &SessionKey) -> Option<Session> {
+        self.state().session(key).cloned()
+    }
+
+    /// What is to be closed to close the session `key`; from now on nothing in flight for it is answered.
+    pub fn doom(&self, key: &SessionKey) -> Option<Target> {
+        let mut state = self.state();
+        let id = *state.ids.get(key)?;
+        let session = state.sessions.get_mut(&id)?;
+        session.doomed = true;
+        Some(session.target())
+    }
+
+    /// The session `key` was rechecked, or its details learned: it is valid as of `as_of`, and rests on `facts`.
+    pub fn renew(&self, key: &SessionKey, as_of: Option<Revision>, generation: u64, facts: Facts) {
+        let mut state = self.state();
+        let Some(mut session) = state.remove(key) else {
+            return;
+        };
+        // Two rechecks may end in another order than they began in.
+        let older = session
+            .as_of()
+            .zip(as_of)
+            .is_some_and(|(before, now)| before.epoch == now.epoch && before.sequence > now.sequence);
+        if !older {
+            session.record.as_of = as_of;
+            session.record.policy_generation = generation;
+            session.facts = Some(facts);
+        }
+        let told =
+            (session.owner == Owner::Me && session.phase == Phase::Live).then(|| session.record.clone());
+        state.insert(session);
+        if let Some(record) = told {
+            self.tell(&mut state, SessionEvent::Connected(Box::new(record)));
+        }
+    }
+
+    /// Gives the session `key` to `owner`.
+    pub fn hand_over(&self, key: &SessionKey, owner: Owner) {
+        let mut state = self.state();
+        let Some(id) = state.ids.get(key).copied() else {
+            return;
+        };
+        let Some(session) = state.sessions.get_mut(&id) else {
+            return;
+        };
+        session.owner = owner;
+        if session.owner == Owner::Me {
+            session.record.shim = self.me.to_string();
+            let told = session.record.clone();
+            self.tell(&mut state, SessionEvent::Connected(Box::new(told)));
+        }
+    }
+
+    /// The sessions that are not this shim's, with their owners.
+    pub fn others(&self) -> Vec<(SessionKey, Owner)> {
+        let state = self.state();
+        let others = state
+            .sessions
+            .values()
+            .filter(|session| session.owner != Owner::Me);
+        others
+            .map(|session| (session.key().clone(), session.owner.clone()))
+            .collect()
+    }
+
+    /// How many sessions are known that were let in.
+    pub fn len(&self) -> usize {
+        let state = self.state();
+        let there = state.sessions.values();
+        there.filter(|session| session.phase != Phase::Asked).count()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// If events were lost: all that this shim has to tell of, once.
+    pub fn untold(&self) -> Option<Vec<SessionEvent>> {
+        let mut state = self.state();
+        if !std::mem::take(&mut state.untold) {
+            return None;
+        }
+        let mine = state
+            .sessions
+            .values()
+            .filter(|session| session.owner == Owner::Me && session.phase == Phase::Live);
+        Some(
+            mine.map(|session| SessionEvent::Connected(Box::new(session.record.clone())))
+                .collect(),
+        )
+    }
+
+    /// Something that was to be told could not be: all is to be told anew.
+    pub fn tell_anew(&self) {
+        self.state().untold = true;
+    }
+
+    fn tell(&self, state: &mut State, event: SessionEvent) {
+        let told = match &event {
+            SessionEvent::Connected(record) => *record.shim == *self.me,
+            SessionEvent::Disconnected { .. } => true,
+        };
+        if told && self.events.try_send(event).is_err() {
+            state.untold = true;
+        }
+    }
+}
+
+impl State {
+    fn session(&self, key: &SessionKey) -> Option<&Session> {
+        self.sessions.get(self.ids.get(key)?)
+    }
+
+    fn insert(&mut self, session: Session) {
+        let id = self.next;
+        self.next = self.next.wrapping_add(1);
+        self.index.add(id, concerns(&session));
+        self.ids.insert(session.record.key.clone(), id);
+        self.sessions.insert(id, session);
+    }
+
+    fn remove(&mut self, key: &SessionKey) -> Option<Session> {
+        let id = self.ids.remove(key)?;
+        let session = self.sessions.remove(&id)?;
+        self.index.remove(id, concerns(&session));
+        Some(session)
+    }
+}
+
+fn concerns(session: &Session) -> Option<&[Concern]> {
+    session.facts.as_ref()?.concerns.as_deref()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,298 @@
+use natsgate_core::{Change, EntryId, Epoch, Principal, Selector};
+use natsgate_proto::v1;
+
+use super::*;
+
+fn epoch(number: u8) -> Epoch {
+    Epoch::from_bytes([number; 16])
+}
+
+fn at(sequence: u64) -> Revision {
+    Revision::new(epoch(1), sequence)
+}
+
+fn alice() -> Principal {
+    Principal::new("https://a", "alice")
+}
+
+fn entry(sequence: u64, selector: Selector) -> Arc<LogEntry> {
+    Arc::new(LogEntry {
+        id: EntryId([u8::try_from(sequence).unwrap(); 16]),
+        revision: at(sequence),
+        predecessor: sequence - 1,
+        at: std::time::SystemTime::UNIX_EPOCH,
+        change: Change::revoked(selector, "", ""),
+        idempotency: None,
+    })
+}
+
+fn person(name: &str) -> Selector {
+    Selector::Principal {
+        principal: Principal::new("https://a", name),
+    }
+}
+
+fn project(id: &str) -> Selector {
+    Selector::Resource {
+        kind: "project".into(),
+        id: id.into(),
+    }
+}
+
+fn record(client_id: u64, principal: &Principal, as_of: Option<Revision>) -> SessionRecord {
+    SessionRecord {
+        key: SessionKey {
+            server_id: "NA".into(),
+            client_id,
+        },
+        cluster: "eu-1".into(),
+        server_name: String::new(),
+        account: "APP".into(),
+        principal: Some(principal.clone()),
+        name: principal.subject.clone(),
+        principal_digest: principal.digest(),
+        shim: String::new(),
+        as_of,
+        policy_generation: 0,
+        connected_at: None,
+        expires_at: None,
+        client_host: String::new(),
+        client_name: String::new(),
+        client_kind: "Client".into(),
+        client_type: "nats".into(),
+        details: String::new(),
+    }
+}
+
+fn facts(concerns: &[Concern]) -> Facts {
+    let grant = v1::Grant {
+        concerns: concerns.iter().map(|one| one.as_bytes().to_vec()).collect(),
+        ..Default::default()
+    };
+    Facts::of(&grant, 0)
+}
+
+fn about(name: &str, projects: &[&str]) -> Vec<Concern> {
+    let mut concerns = vec![Concern::principal(&Principal::new("https://a", name))];
+    concerns.extend(projects.iter().map(|id| Concern::resource("project", id)));
+    concerns
+}
+
+fn key(client_id: u64) -> SessionKey {
+    record(client_id, &alice(), None).key
+}
+
+/// A registry that has taken in the log up to 1.
+fn begun() -> Registry {
+    let (registry, _told) = Registry::new("me");
+    registry.jump(at(1));
+    registry
+}
+
+/// Lets a client in, valid as of `as_of`.
+fn let_in(registry: &Registry, client_id: u64, as_of: Revision, concerns: &[Concern]) -> Answer {
+    let asked = registry.ask(record(client_id, &alice(), None), false);
+    registry.answer(record(client_id, &alice(), Some(as_of)), facts(concerns), asked)
+}
+
+#[test]
+fn an_entry_finds_those_it_is_about_and_no_others() {
+    let registry = begun();
+    for (client, projects) in [(1, &["apollo"][..]), (2, &["gemini"]), (3, &["apollo", "gemini"])] {
+        assert_eq!(
+            let_in(&registry, client, at(1), &about("alice", projects)),
+            Answer::Give { as_of: Some(at(1)) }
+        );
+    }
+    let mut struck = registry.take(&entry(2, project("apollo"))).mine;
+    struck.sort();
+    assert_eq!(struck, [key(1), key(3)]);
+    assert!(registry.take(&entry(3, person("bob"))).mine.is_empty());
+    assert_eq!(registry.take(&entry(4, person("alice"))).mine.len(), 3);
+    registry.gone(&key(3), "");
+    assert_eq!(registry.take(&entry(5, project("apollo"))).mine, [key(1)]);
+}
+
+#[test]
+fn a_grant_older_than_what_concerns_it_is_asked_for_again() {
+    let registry = begun();
+    let asked = registry.ask(record(1, &alice(), None), false);
+    assert_eq!(asked.applied, Some(at(1)));
+    // In flight: nothing is struck, since the grant will be held against it.
+    assert!(registry.take(&entry(2, person("alice"))).mine.is_empty());
+    let answer = |as_of, asked| {
+        registry.answer(
+            record(1, &alice(), as_of),
+            facts(&about("alice", &["apollo"])),
+            asked,
+        )
+    };
+    let again = Asked { applied: Some(at(2)) };
+    assert_eq!(answer(Some(at(1)), asked), Answer::AskAgain(again));
+    // One that does not say is as old as the question.
+    assert_eq!(answer(None, asked), Answer::AskAgain(again));
+    // Something that does not concern it does not matter.
+    registry.take(&entry(3, person("bob")));
+    assert_eq!(answer(Some(at(2)), again), Answer::Give { as_of: Some(at(2)) });
+    // From then on it is found.
+    assert_eq!(registry.take(&entry(4, project("apollo"))).mine, [key(1)]);
+}
+
+#[test]
+fn a_grant_that_does_not_say_what_it_rests_on_may_rest_on_anything() {
+    let registry = begun();
+    let asked = registry.ask(record(1, &alice(), None), false);
+    registry.take(&entry(2, project("apollo")));
+    let answer = registry.answer(record(1, &alice(), Some(at(1))), facts(&[]), asked);
+    assert!(matches!(answer, Answer::AskAgain(_)));
+    assert_eq!(
+        registry.answer(record(1, &alice(), Some(at(2))), facts(&[]), asked),
+        Answer::Give { as_of: Some(at(2)) }
+    );
+    // But only its own principal's revocations are about it for certain, and others' are not.
+    assert!(registry.take(&entry(3, person("bob"))).mine.is_empty());
+    assert_eq!(registry.take(&entry(4, project("gemini"))).mine, [key(1)]);
+}
+
+#[test]
+fn a_grant_of_an_epoch_that_is_over_is_asked_for_again_and_one_of_a_newer_is_not() {
+    let registry = begun();
+    let asked = registry.ask(record(1, &alice(), None), false);
+    registry.jump(Revision::new(epoch(2), 1));
+    let answer = |as_of| {
+        registry.answer(
+            record(1, &alice(), Some(as_of)),
+            facts(&about("alice", &[])),
+            asked,
+        )
+    };
+    assert!(matches!(answer(at(9)), Answer::AskAgain(_)));
+    let newer = Revision::new(epoch(3), 1);
+    assert_eq!(answer(newer), Answer::Give { as_of: Some(newer) });
+}
+
+#[test]
+fn a_session_that_is_to_be_closed_is_not_answered() {
+    let registry = begun();
+    let asked = registry.ask(record(1, &alice(), None), false);
+    let one = Selector::Session {
+        server_id: "NA".into(),
+        client_id: 1,
+    };
+    // Even in flight: who asked for it named the connection.
+    assert_eq!(registry.take(&entry(2, one)).mine, [key(1)]);
+    assert!(registry.doom(&key(1)).unwrap().in_callout);
+    let answer = registry.answer(record(1, &alice(), Some(at(2))), facts(&[]), asked);
+    assert_eq!(answer, Answer::Drop);
+}
+
+#[test]
+fn what_is_valid_as_of_an_entry_is_not_struck_by_it() {
+    let registry = begun();
+    let_in(&registry, 1, at(7), &about("alice", &[]));
+    for sequence in 2..=7 {
+        assert!(registry.take(&entry(sequence, person("alice"))).mine.is_empty());
+    }
+    assert_eq!(registry.take(&entry(8, person("alice"))).mine, [key(1)]);
+}
+
+fn found(client_id: u64, shim: &str, as_of: Option<Revision>) -> Found {
+    Found {
+        record: SessionRecord {
+            shim: shim.into(),
+            principal: None,
+            ..record(client_id, &alice(), as_of)
+        },
+        leaf: false,
+    }
+}
+
+#[test]
+fn a_found_session_is_judged_by_its_name() {
+    let registry = begun();
+    for sequence in 2..=5 {
+        let selector = if sequence == 3 {
+            project("apollo")
+        } else {
+            person("bob")
+        };
+        registry.take(&entry(sequence, selector));
+    }
+    assert!(registry.seen(found(1, "other", Some(at(2)))));
+    assert!(!registry.seen(found(1, "other", Some(at(2)))), "it is known now");
+    let against = registry.against(&key(1)).unwrap();
+    assert_eq!(against.len(), 1, "{against:?}");
+    assert_eq!((against[0].0.revision, against[0].1), (at(3), Touch::Maybe));
+    registry.seen(found(2, "other", Some(at(3))));
+    assert!(registry.against(&key(2)).unwrap().is_empty());
+    // Without a place, of an epoch that is over, or from before what is remembered: nobody knows.
+    registry.seen(found(3, "other", None));
+    registry.seen(found(4, "other", Some(at(0))));
+    assert!(registry.against(&key(3)).is_none() && registry.against(&key(4)).is_none());
+    registry.jump(Revision::new(epoch(2), 5));
+    assert!(registry.against(&key(2)).is_none());
+}
+
+#[test]
+fn of_a_found_session_its_owner_is_told_apart() {
+    let registry = begun();
+    registry.seen(found(1, "other", Some(at(1))));
+    let struck = registry.take(&entry(2, person("alice")));
+    assert!(struck.mine.is_empty());
+    assert_eq!(struck.others, [(key(1), Touch::Yes)]);
+    registry.hand_over(&key(1), Owner::Me);
+    assert_eq!(registry.take(&entry(3, person("alice"))).mine, [key(1)]);
+}
+
+#[test]
+fn what_is_not_listed_any_more_is_gone_and_what_is_new_is_not() {
+    let registry = begun();
+    let_in(&registry, 1, at(1), &[]);
+    registry.seen(found(1, "me", Some(at(1))));
+    let_in(&registry, 2, at(1), &[]);
+    let later = Instant::now() + Duration::from_secs(1);
+    // The second was answered a moment ago, and may be on its way.
+    assert_eq!(registry.missing("NA", later, &|_| false), 1);
+    assert_eq!(registry.missing("NB", later + CONNECTS_WITHIN, &|_| false), 0);
+    assert_eq!(registry.missing("NA", later + CONNECTS_WITHIN, &|_| false), 1);
+    assert!(registry.is_empty());
+}
+
+#[test]
+fn a_recheck_that_ends_late_does_not_make_a_session_older() {
+    let registry = begun();
+    let_in(&registry, 1, at(1), &about("alice", &["apollo"]));
+    registry.renew(&key(1), Some(at(9)), 2, facts(&about("alice", &["gemini"])));
+    registry.renew(&key(1), Some(at(5)), 1, facts(&about("alice", &["apollo"])));
+    let session = registry.get(&key(1)).unwrap();
+    assert_eq!(
+        (session.as_of(), session.record.policy_generation),
+        (Some(at(9)), 2)
+    );
+    assert_eq!(registry.take(&entry(10, project("gemini"))).mine, [key(1)]);
+}
+
+#[test]
+fn nothing_of_a_session_stays_when_it_is_gone() {
+    let registry = begun();
+    let_in(&registry, 1, at(1), &about("alice", &["apollo"]));
+    let_in(&registry, 2, at(1), &[]);
+    for client in [1, 2] {
+        registry.gone(&key(client), "");
+    }
+    let state = registry.state();
+    assert_eq!(
+        (state.ids.len(), state.sessions.len(), state.index.sizes()),
+        (0, 0, (0, 0))
+    );
+}
+
+#[test]
+fn a_gap_strikes_everybody_who_is_not_valid_as_of_after_it() {
+    let registry = begun();
+    let_in(&registry, 1, at(1), &about("alice", &[]));
+    let after = Revision::new(epoch(2), 3);
+    let_in(&registry, 2, after, &about("alice", &[]));
+    registry.ask(record(3, &alice(), None), false);
+    assert_eq!(registry.jump(after).mine, [key(1)]);
+}
