@@ -10,6 +10,7 @@ mod cli;
 mod commands;
 mod config;
 mod lifecycle;
+mod monitor;
 #[cfg(feature = "devkit")]
 mod stage;
 mod telemetry;
