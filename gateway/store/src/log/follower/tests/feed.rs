@@ -150,3 +150,28 @@ async fn a_gap_that_is_not_filled_and_everything_before_it_is_missing() {
     );
     assert_eq!(follower.after(&end, ALL), Ok(Vec::new()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_only_reads_appends_nothing_again_and_waits_for_nothing_on_the_way() {
+    let log = FakeLog::new();
+    for name in ["alice", "bob"] {
+        log.put(revocation(name));
+    }
+    log.state().read_only = true;
+    let follower = caught_up(&log).await;
+    let epoch = log.lose(noon(), |_entry| false);
+    let position = until(
+        &follower,
+        |position| matches!(position, Position::Confirmed(now) if now.epoch == epoch),
+    )
+    .await;
+    let before = tokio::time::Instant::now();
+    for name in ["carol", "dave"] {
+        let revision = log.put(revocation(name));
+        until(&follower, |position| position.revision() == Some(revision)).await;
+    }
+    assert_eq!(before.elapsed(), Duration::ZERO);
+    assert_eq!(log.state().appends, 0);
+    let read = follower.after(&position.revision().unwrap(), ALL).unwrap();
+    assert_eq!(read, log.state().entries);
+}
