@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use natsgate_core::{
-    CertificateChain, Connection, Denial, Grant, Limits, NotARevision, Permissions, ResponsePermission,
-    Revision, SubscribeSubject, TimeWindow,
+    CertificateChain, Concern, Connection, Denial, Grant, Limits, NotARevision, Permissions,
+    ResponsePermission, Revision, SubscribeSubject, TimeWindow,
 };
 use natsgate_proto::v1;
 
@@ -57,8 +57,27 @@ pub fn revision(text: &str) -> Result<Option<Revision>, NotARevision> {
     text.parse().map(Some)
 }
 
-/// A grant as a message, with what it is valid as of.
-pub fn grant(grant: Grant, as_of: Option<Revision>, generation: Option<u64>) -> v1::Grant {
+/// What stands in a message beside the grant itself.
+#[derive(Debug, Default)]
+pub struct Beside {
+    /// What it is valid as of.
+    pub as_of: Option<Revision>,
+    /// The policy's generation.
+    pub generation: Option<u64>,
+    /// What it rests on and is about.
+    pub concerns: Vec<Concern>,
+    /// What is needed to look at the session again, sealed.
+    pub basis: Vec<u8>,
+}
+
+/// A grant as a message, and what stands beside it.
+pub fn grant(grant: Grant, beside: Beside) -> v1::Grant {
+    let Beside {
+        as_of,
+        generation,
+        concerns,
+        basis,
+    } = beside;
     v1::Grant {
         account: grant.account,
         principal: Some(v1::Principal {
@@ -71,8 +90,11 @@ pub fn grant(grant: Grant, as_of: Option<Revision>, generation: Option<u64>) -> 
         policy_digest: grant.policy_digest,
         as_of: as_of.map(|revision| revision.to_string()).unwrap_or_default(),
         policy_generation: generation.unwrap_or_default(),
-        concerns: Vec::new(),
-        basis: Vec::new(),
+        concerns: concerns
+            .iter()
+            .map(|concern| concern.as_bytes().to_vec())
+            .collect(),
+        basis,
     }
 }
 

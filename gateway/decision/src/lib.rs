@@ -18,6 +18,6 @@ pub mod service;
 pub use caller::{Caller, CallerAuthenticator, CallerSettings, CallerSettingsError, Scope};
 pub use credential::CredentialSource;
 pub use memberships::{Memberships, MembershipsLimits, MembershipsParts, Relay};
-pub use pipeline::{Decision, Pipeline, Question};
+pub use pipeline::{BanLookup, BanSource, Decision, Pipeline, Question, Rechecked};
 pub use server::{LOG_HEALTH, Listener, Server, ServerError, Services, TlsMaterial};
-pub use service::{Decider, DeciderLimits, InProcess};
+pub use service::{Decider, DeciderLimits, InProcess, MAX_BASES};

@@ -30,8 +30,9 @@ const MAX_STREAMS: u32 = 1024;
 /// No call takes longer, a watched health aside; one whose body never comes is given up then.
 const LONGEST_CALL: Duration = Duration::from_secs(30);
 
-/// The largest authorization request: a token of 1 MiB, the most that can be configured, twice in its CONNECT.
-const MAX_QUESTION_BYTES: usize = 2_500_000;
+/// The largest question to the decision service: of sessions, as `RecheckRequest` has them; an authorization request has a token
+/// of 1 MiB, the most that can be configured, twice in its CONNECT.
+const MAX_QUESTION_BYTES: usize = 8 * 1024 * 1024 + 64 * 1024;
 
 /// The largest push: 500 memberships with all of their texts as long as may be.
 const MAX_PUSH_BYTES: usize = 1_500_000;
