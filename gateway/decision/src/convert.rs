@@ -1,9 +1,9 @@
 //! Between the gRPC messages and the vocabulary.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use natsgate_core::{
-    CertificateChain, Concern, Connection, Denial, Grant, Limits, NotARevision, Permissions,
+    CertificateChain, Concern, Connection, Denial, Grant, Limits, NotARevision, Permissions, Principal,
     ResponsePermission, Revision, SubscribeSubject, TimeWindow,
 };
 use natsgate_proto::v1;
@@ -80,10 +80,7 @@ pub fn grant(grant: Grant, beside: Beside) -> v1::Grant {
     } = beside;
     v1::Grant {
         account: grant.account,
-        principal: Some(v1::Principal {
-            issuer: grant.principal.issuer,
-            subject: grant.principal.subject,
-        }),
+        principal: Some(principal(grant.principal)),
         permissions: Some(permissions(grant.permissions)),
         limits: Some(limits(grant.limits)),
         expires_at: Some(timestamp(grant.expires_at)),
@@ -111,6 +108,23 @@ fn timestamp(time: SystemTime) -> prost_types::Timestamp {
     prost_types::Timestamp {
         seconds: natsgate_core::clock::unix_seconds(time),
         nanos: 0,
+    }
+}
+
+/// `time` as exactly as a message can have it; times before the epoch become it.
+pub(crate) fn exact(time: SystemTime) -> prost_types::Timestamp {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    prost_types::Timestamp {
+        seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(since.subsec_nanos()).unwrap_or_default(),
+    }
+}
+
+/// Somebody.
+pub(crate) fn principal(principal: Principal) -> v1::Principal {
+    v1::Principal {
+        issuer: principal.issuer,
+        subject: principal.subject,
     }
 }
 
