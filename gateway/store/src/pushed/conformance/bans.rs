@@ -187,7 +187,7 @@ async fn what_was_imposed_and_lifted_is_announced_until_that_is_done(store: &Sto
         },
     };
     assert_eq!((written.pending, written.announced), (Some(first.clone()), None));
-    assert_eq!(pending(store).await, [first.clone()]);
+    assert_eq!(pending(store).await, std::slice::from_ref(&first));
     let (entry, how) = (EntryId([77; 16]), lifted(9));
     let written = store
         .lift(alice.id, entry, &how, &once(2, 2), soon())

@@ -65,10 +65,13 @@ async fn a_file_from_before_there_were_bans_holds_them_from_now_on() {
     }
     let both: conformance::bans::Store = Arc::new(FileMembershipStore::open(&path).await.unwrap());
     let banned = conformance::bans::ban(1, "alice");
+    let concern = banned.selector.ban_concern().unwrap();
+    // Asked before anything is written: decisions do, from the start.
+    let found = both.in_force(&[concern], banned.imposed_at, soon()).await;
+    assert_eq!(found, Ok(Vec::new()));
     conformance::bans::impose(&both, &banned).await;
     drop(both);
     let store = FileMembershipStore::open(&path).await.unwrap();
-    let concern = banned.selector.ban_concern().unwrap();
     let found = natsgate_core::BanStore::in_force(&store, &[concern], banned.imposed_at, soon()).await;
     assert_eq!(found, Ok(vec![banned]));
     assert!(
