@@ -12,6 +12,7 @@ pub mod generation;
 pub mod memberships;
 pub mod pipeline;
 pub mod refusal;
+pub mod security_events;
 pub mod server;
 pub mod service;
 
@@ -19,5 +20,9 @@ pub use caller::{Caller, CallerAuthenticator, CallerSettings, CallerSettingsErro
 pub use credential::CredentialSource;
 pub use memberships::{Memberships, MembershipsLimits, MembershipsParts, Relay};
 pub use pipeline::{Decision, Pipeline, Question};
+pub use security_events::{
+    HttpError, HttpListener, HttpServer, HttpTls, SecurityEvents, SecurityEventsLimits, SecurityEventsParts,
+    WebhookSettings,
+};
 pub use server::{LOG_HEALTH, Listener, Server, ServerError, Services, TlsMaterial};
 pub use service::{Decider, DeciderLimits, InProcess};
