@@ -27,7 +27,10 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
         super::tell(&parts.notes);
         let stop = lifecycle::stop_signal()?;
         let listener = Listener::bind(parts.listen.unwrap_or(DEFAULT_LISTEN)).await?;
+        let events = parts.serve_events(&stop).await?;
         parts.announce(&stores, loaded.config.store.log.retention, &stop);
-        Ok(parts.server(&stores).run(listener, stop).await?)
+        parts.server(&stores).run(listener, stop).await?;
+        events.drained().await;
+        Ok(())
     })
 }

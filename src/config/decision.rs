@@ -13,11 +13,12 @@ use natsgate_core::{
 };
 use natsgate_decision::{
     CallerAuthenticator, CallerSettings, CredentialSource, Decider, DeciderLimits, Memberships,
-    MembershipsLimits, MembershipsParts, Pipeline, Relay, Server, Services, TlsMaterial, generation,
+    MembershipsLimits, MembershipsParts, Pipeline, Relay, Server, Services, TlsMaterial, WebhookSettings,
+    generation,
 };
 use natsgate_identity::{
-    CertificateProvider, CertificateSettings, Identities, MembershipSettings, OidcParts, OidcProvider,
-    OidcSettings, TokenAnswer, TokenLookup, TokenQuery, TokenSource,
+    CertificateProvider, CertificateSettings, Identities, LogoutSettings, MembershipSettings, OidcParts,
+    OidcProvider, OidcSettings, TokenAnswer, TokenLookup, TokenQuery, TokenSource,
 };
 use natsgate_policy::{Policy, PolicyDocument};
 use natsgate_store::{CachedMemberships, PushedMemberships, SourceCacheSettings};
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use super::load::{typed, yaml};
 use super::nats::content;
 use super::problem::{Problem, Problems};
+use super::security_events::{EventsListener, EventsServing, HttpConfig, SecurityEventsConfig};
 use super::store::Stores;
 use super::value::{OrText, list, scalar};
 
@@ -57,6 +59,14 @@ pub struct DecisionConfig {
     /// NATS must not open it.
     #[serde(default)]
     pub caller_providers: Vec<OidcSettings>,
+    /// Where events from outside are taken that revoke.
+    pub http: Option<HttpConfig>,
+    /// The providers whose logout tokens are accepted (OpenID Connect Back-Channel Logout 1.0), at `/backchannel-logout`.
+    #[serde(default)]
+    pub backchannel_logout: Vec<LogoutSettings>,
+    /// Other systems that say, signed with a shared secret, what revokes something, at `/webhooks/NAME`.
+    #[serde(default)]
+    pub webhooks: Vec<WebhookSettings>,
     /// Where memberships are known; what the sources say is put together.
     #[serde(default)]
     pub memberships: Vec<MembershipSettings>,
@@ -116,6 +126,8 @@ pub struct DecisionParts {
     pub decider: Decider,
     /// Takes pushed memberships.
     pub pushes: Option<Pushes>,
+    /// Takes events from outside, if that is configured.
+    pub events: Option<EventsListener>,
     /// The policy's generation, if it has one.
     generation: Option<PolicyGeneration>,
     /// Tells the time.
@@ -144,6 +156,17 @@ impl DecisionParts {
             memberships: self.pushes.as_ref().map(|pushes| pushes.service.clone()),
         };
         Server::new(services, self.tls.clone(), stores.follower.positions())
+    }
+
+    /// Takes events from outside in the background until `stop`, if that is configured.
+    ///
+    /// # Errors
+    /// An address that is taken.
+    pub async fn serve_events(&self, stop: &CancellationToken) -> anyhow::Result<EventsServing> {
+        match &self.events {
+            Some(events) => events.serve(stop).await,
+            None => Ok(EventsServing::none()),
+        }
     }
 
     /// Writes into the log what it has to know of this instance, in the background, until `stop`: the generation of its
@@ -191,6 +214,16 @@ impl DecisionConfig {
         Duration::from_secs(5 * 60)
     }
 
+    /// What is configured of events from outside.
+    pub fn security_events(&self) -> SecurityEventsConfig<'_> {
+        SecurityEventsConfig {
+            http: self.http.as_ref(),
+            backchannel_logout: &self.backchannel_logout,
+            webhooks: &self.webhooks,
+            issuers: self.issuers(),
+        }
+    }
+
     /// The parts of a decision service; paths start from `base`. Asks no provider yet.
     ///
     /// # Errors
@@ -218,6 +251,10 @@ impl DecisionConfig {
             problems.take(self.check_exposure(address));
         }
         let identities = problems.take(self.identities(base, stores, &clock));
+        let events = identities.as_ref().and_then(|identities| {
+            let listener = self.security_events().listener(base, identities, stores, &clock);
+            listener.map_err(|more| problems.extend(more)).ok()
+        });
         let callers = problems.take(self.callers(base, stores, &clock));
         let memberships = self.memberships(base, stores, &mut problems).await;
         let memberships = MergedMemberships::new(memberships, self.issuers(), Arc::clone(&clock));
@@ -321,6 +358,7 @@ impl DecisionConfig {
                     DecisionParts {
                         decider: Decider::new(Arc::new(pipeline), limits, callers),
                         pushes,
+                        events: events.flatten(),
                         generation,
                         clock,
                         listen: self.listen,
