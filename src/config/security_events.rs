@@ -98,7 +98,7 @@ impl SecurityEventsConfig<'_> {
             problems.take(events.map_err(|error| at(&error.key, error.problem)))
         });
         let listener = match (self.http, tls, events) {
-            (Some(http), Some(tls), Some(events)) => {
+            (Some(http), Some(tls), Some(events)) if self.can_revoke() => {
                 let server = HttpServer::new(events, tls.as_ref())
                     .map_err(|error| Problem::new("decision.http.tls", error.to_string()));
                 problems.take(server).map(|server| EventsListener {

@@ -11,6 +11,7 @@ use natsgate_core::{Denial, DenialReason, Evidence, Identity, Principal};
 use serde_json::{Map, Value};
 
 use crate::claim_path;
+use crate::logout;
 use crate::settings::oidc::OidcSettings;
 
 /// The end of the year 9999: what lies beyond is not a time anybody meant.
@@ -38,6 +39,12 @@ pub(crate) fn check(
 ) -> Result<Identity, Denial> {
     check_issuer(settings, &claims)?;
     check_audience(settings, &claims)?;
+    if logout::says_so(&claims) {
+        return Err(Denial::new(
+            DenialReason::WrongTokenType,
+            "it is a logout token, which lets nobody in",
+        ));
+    }
     let times = check_times(settings, &claims, now)?;
     let expires_at = times.expires_at.ok_or_else(|| missing("exp"))?;
     identity(
@@ -508,6 +515,14 @@ mod tests {
         }
         assert!(with("aud", json!(["hidden", "nats2"])).is_ok());
         assert!(with("aud", json!(["nats2", "hidden"])).is_ok());
+    }
+
+    #[test]
+    fn a_logout_token_lets_nobody_in() {
+        let event = "http://schemas.openid.net/event/backchannel-logout";
+        let outcome = with("events", json!({ event: {} }));
+        assert_eq!(outcome, Err(DenialReason::WrongTokenType));
+        assert!(with("events", json!(["launch"])).is_ok());
     }
 
     #[test]

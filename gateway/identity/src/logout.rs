@@ -219,6 +219,12 @@ impl OfProvider {
     }
 }
 
+/// Whether a token with these claims is a logout token, good or bad.
+pub(crate) fn says_so(claims: &Map<String, Value>) -> bool {
+    let events = claims.get("events").and_then(Value::as_object);
+    events.is_some_and(|events| events.contains_key(EVENT))
+}
+
 /// Checks that the token is a logout token and no other.
 fn check_kind(claims: &Map<String, Value>) -> Result<(), Denial> {
     let wrong = |detail: &str| Err(Denial::new(DenialReason::WrongTokenType, detail));
