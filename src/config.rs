@@ -12,6 +12,7 @@ pub mod nats;
 pub mod problem;
 pub mod redact;
 pub mod reference;
+pub mod security_events;
 pub mod shim;
 pub mod store;
 pub mod tls;

@@ -80,6 +80,7 @@ impl Prepared {
     /// # Errors
     /// What ended the one that ended first, if it was an error.
     pub async fn run(self, stop: CancellationToken, ready: CancellationToken) -> anyhow::Result<()> {
+        let events = self.decision.serve_events(&stop).await?;
         self.decision.announce(&self.stores, self.retention, &stop);
         if let Some(address) = self.monitor {
             let watched = Watched {
@@ -93,7 +94,12 @@ impl Prepared {
         let caught_up = caught_up(self.stores.follower.positions(), stop.clone());
         let Some(address) = self.decision.listen else {
             caught_up.await;
-            return Ok(self.shim.run(stop, ready).await?);
+            // A shim that fails stops the listener too.
+            let stops = stop.clone().drop_guard();
+            let result = self.shim.run(stop, ready).await;
+            drop(stops);
+            events.drained().await;
+            return Ok(result?);
         };
         let server = self.decision.server(&self.stores);
         let listener = Listener::bind(address).await?;
@@ -111,6 +117,7 @@ impl Prepared {
             result
         };
         let (served, answered) = tokio::join!(serving, answering);
+        events.drained().await;
         served?;
         Ok(answered?)
     }

@@ -84,6 +84,7 @@ async fn check(loaded: &Loaded) -> Result<Checked, Problems> {
         match stores {
             Ok(mut stores) => {
                 stores.clock_skew = config.store.follow.clock_skew;
+                stores.log_retention = config.store.log.retention;
                 match decision.parts(base, &stores, clock).await {
                     Ok(parts) => notes = parts.notes,
                     Err(more) => problems.extend(more),

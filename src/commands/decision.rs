@@ -39,7 +39,10 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
             };
             monitor::serve(address, watched, stop.clone()).await?;
         }
+        let events = parts.serve_events(&stop).await?;
         parts.announce(&stores, loaded.config.store.log.retention, &stop);
-        Ok(parts.server(&stores).run(listener, stop).await?)
+        parts.server(&stores).run(listener, stop).await?;
+        events.drained().await;
+        Ok(())
     })
 }

@@ -16,11 +16,11 @@ use natsgate_decision::revocations::{BanKeeping, BanTimes, RevocationCounts};
 use natsgate_decision::{
     BanLookup, BanSource, CallerAuthenticator, CallerSettings, CredentialSource, Decider, DeciderLimits,
     Memberships, MembershipsLimits, MembershipsParts, Pipeline, Relay, Revocations, RevocationsLimits,
-    RevocationsParts, Revoker, Scope, Server, Services, Sessions, TlsMaterial, generation,
+    RevocationsParts, Revoker, Scope, Server, Services, Sessions, TlsMaterial, WebhookSettings, generation,
 };
 use natsgate_identity::{
-    CertificateProvider, CertificateSettings, Identities, MembershipSettings, OidcParts, OidcProvider,
-    OidcSettings, TokenAnswer, TokenLookup, TokenQuery, TokenSource,
+    CertificateProvider, CertificateSettings, Identities, LogoutSettings, MembershipSettings, OidcParts,
+    OidcProvider, OidcSettings, TokenAnswer, TokenLookup, TokenQuery, TokenSource,
 };
 use natsgate_policy::{Policy, PolicyDocument};
 use natsgate_store::{CachedMemberships, PushedMemberships, SourceCacheSettings};
@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use super::load::{typed, yaml};
 use super::nats::content;
 use super::problem::{Problem, Problems};
+use super::security_events::{EventsListener, EventsServing, HttpConfig, SecurityEventsConfig};
 use super::store::Stores;
 use super::value::{OrText, list, scalar};
 use crate::monitor::Measure;
@@ -64,6 +65,14 @@ pub struct DecisionConfig {
     /// NATS must not open it.
     #[serde(default)]
     pub caller_providers: Vec<OidcSettings>,
+    /// Where events from outside are taken that revoke.
+    pub http: Option<HttpConfig>,
+    /// The providers whose logout tokens are accepted (OpenID Connect Back-Channel Logout 1.0), at `/backchannel-logout`.
+    #[serde(default)]
+    pub backchannel_logout: Vec<LogoutSettings>,
+    /// Other systems that say, signed with a shared secret, what revokes something, at `/webhooks/NAME`.
+    #[serde(default)]
+    pub webhooks: Vec<WebhookSettings>,
     /// Where memberships are known; what the sources say is put together.
     #[serde(default)]
     pub memberships: Vec<MembershipSettings>,
@@ -127,6 +136,8 @@ pub struct DecisionParts {
     pub revocations: Revocations,
     /// Know who calls.
     callers: Arc<CallerAuthenticator>,
+    /// Takes events from outside, if that is configured.
+    pub events: Option<EventsListener>,
     /// The policy's generation, if it has one.
     generation: Option<PolicyGeneration>,
     /// Tells the time.
@@ -201,6 +212,17 @@ impl DecisionParts {
         ]
     }
 
+    /// Takes events from outside in the background until `stop`, if that is configured.
+    ///
+    /// # Errors
+    /// An address that is taken.
+    pub async fn serve_events(&self, stop: &CancellationToken) -> anyhow::Result<EventsServing> {
+        match &self.events {
+            Some(events) => events.serve(stop).await,
+            None => Ok(EventsServing::none()),
+        }
+    }
+
     /// Writes into the log what it has to know of this instance, in the background, until `stop`: the generation of its
     /// policy, and pushed memberships that were not announced yet.
     pub fn announce(&self, stores: &Stores, retention: Duration, stop: &CancellationToken) {
@@ -246,6 +268,16 @@ impl DecisionConfig {
         Duration::from_secs(5 * 60)
     }
 
+    /// What is configured of events from outside.
+    pub fn security_events(&self) -> SecurityEventsConfig<'_> {
+        SecurityEventsConfig {
+            http: self.http.as_ref(),
+            backchannel_logout: &self.backchannel_logout,
+            webhooks: &self.webhooks,
+            issuers: self.issuers(),
+        }
+    }
+
     /// The parts of a decision service; paths start from `base`. Asks no provider yet.
     ///
     /// # Errors
@@ -273,6 +305,10 @@ impl DecisionConfig {
             problems.take(self.check_exposure(address));
         }
         let identities = problems.take(self.identities(base, stores, &clock));
+        let events = identities.as_ref().and_then(|identities| {
+            let listener = self.security_events().listener(base, identities, stores, &clock);
+            listener.map_err(|more| problems.extend(more)).ok()
+        });
         let callers = problems.take(self.callers(base, stores, &clock));
         let bans = self.bans(stores, &clock, &mut problems);
         let memberships = self.memberships(base, stores, &mut problems).await;
@@ -382,6 +418,7 @@ impl DecisionConfig {
                         callers,
                         pushes,
                         revocations,
+                        events: events.flatten(),
                         generation,
                         clock,
                         listen: self.listen,
@@ -395,7 +432,7 @@ impl DecisionConfig {
     /// Whether anybody can revoke through this instance.
     pub fn can_revoke(&self) -> bool {
         let may = |caller: &CallerSettings| caller.scopes.contains(&Scope::Revoke);
-        self.callers.iter().any(may)
+        self.callers.iter().any(may) || self.security_events().can_revoke()
     }
 
     /// What looks bans up, where they are kept.

@@ -25,4 +25,5 @@ mod identities;
 mod outages;
 mod pushed_memberships;
 mod refusing;
+mod security_events;
 mod shared_state;
