@@ -8,6 +8,7 @@ pub mod decision;
 pub mod direct;
 pub mod load;
 pub mod log;
+pub mod monitor;
 pub mod nats;
 pub mod problem;
 pub mod redact;
@@ -30,6 +31,9 @@ pub struct Config {
     /// How the log is written.
     #[serde(default)]
     pub log: log::LogConfig,
+    /// Health and metrics.
+    #[serde(default)]
+    pub monitor: monitor::MonitorConfig,
     /// The callout shim: for `natsgate shim` and `natsgate all`.
     pub shim: Option<shim::ShimConfig>,
     /// What instances share, and what natsgate itself keeps.

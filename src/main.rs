@@ -11,6 +11,7 @@ mod client;
 mod commands;
 mod config;
 mod lifecycle;
+mod monitor;
 #[cfg(feature = "devkit")]
 mod stage;
 mod telemetry;

@@ -107,6 +107,12 @@ pub trait RevocationLog: Send + Sync {
     /// [`LogError`].
     async fn append(&self, entry: &NewEntry, deadline: Deadline) -> Result<Appended, LogError>;
 
+    /// Whether anything can be appended here at all. Where not, whoever follows it leaves it to others to append again what
+    /// an epoch lost.
+    fn takes_appends(&self) -> bool {
+        true
+    }
+
     /// Where the log ends, by a write that only a primary in possession of its replicas can do: whoever gets an answer
     /// knows that nothing was appended before this call began that he is not told of.
     ///

@@ -92,9 +92,21 @@ pub struct Counters {
     pub taken_over: AtomicU64,
     /// Grants that were asked for again, since something that concerns them was revoked meanwhile.
     pub asked_again: AtomicU64,
+    /// How many live sessions are known, as of a second ago at most.
+    pub sessions: AtomicU64,
+    /// How many sessions are still to be closed, as of a second ago at most.
+    pub pending: AtomicU64,
+    /// How many servers are out of reach, as of a second ago at most.
+    pub unreachable: AtomicU64,
+    /// 1 while what this shim does cannot be told, nor learned what others do.
+    pub board_away: AtomicU64,
 }
 
 impl Counters {
+    pub(crate) fn set(gauge: &AtomicU64, count: usize) {
+        gauge.store(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
     fn add(counter: &AtomicU64, count: usize) {
         counter.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
@@ -148,8 +160,7 @@ impl Enforcer {
     fn take_up_to(self: &Arc<Self>, revision: Revision) {
         loop {
             let Some(applied) = self.registry.applied() else {
-                // Nothing was answered here before: there is nothing to hold it against but what is found.
-                self.registry.jump(revision);
+                self.make_up(None, revision);
                 return;
             };
             match self.feed.after(&applied, BATCH) {
@@ -160,7 +171,8 @@ impl Enforcer {
                     }
                 }
                 Err(Missed) => {
-                    self.make_up(applied, revision);
+                    Counters::add(&self.counters.gaps, 1);
+                    self.make_up(Some(applied), revision);
                     return;
                 }
             }
@@ -176,16 +188,20 @@ impl Enforcer {
             .spawn(async move { enforcer.carry_out(entry, struck).await });
     }
 
-    /// Entries were missed: every session is looked at that is not valid as of now.
-    fn make_up(self: &Arc<Self>, before: Revision, now: Revision) {
-        Counters::add(&self.counters.gaps, 1);
+    /// Entries after `before` were missed, or none was read before: every session is looked at that is not valid as of now.
+    fn make_up(self: &Arc<Self>, before: Option<Revision>, now: Revision) {
         let struck = self.registry.jump(now);
-        warn!(
-            from = %before,
-            to = %now,
-            sessions = struck.mine.len(),
-            "entries of the revocation log were missed, or it is another one now: every session is looked at"
-        );
+        if let Some(before) = before {
+            warn!(
+                from = %before,
+                to = %now,
+                sessions = struck.mine.len(),
+                "entries of the revocation log were missed, or it is another one now: every session is looked at"
+            );
+        }
+        if struck.mine.is_empty() {
+            return;
+        }
         let enforcer = Arc::clone(self);
         self.tasks.spawn(async move {
             let job = Job::begin(EntryId([0; 16]), now);

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::enforce::{Enforcer, write_details};
+use crate::enforce::{Counters, Enforcer, write_details};
 
 /// How often the shim says that it is there, and looks who else is. Well below [`natsgate_core::board::PRESENT_FOR`].
 const EVERY: Duration = Duration::from_secs(1);
@@ -37,6 +37,10 @@ pub(crate) async fn be_present(enforcer: Arc<Enforcer>, started_at: SystemTime, 
             _ = rounds.tick() => {}
             () = stop.cancelled() => break,
         }
+        let counters = &enforcer.counters;
+        Counters::set(&counters.sessions, enforcer.registry.len());
+        Counters::set(&counters.pending, enforcer.kicks.pending());
+        Counters::set(&counters.unreachable, enforcer.kicks.unreachable().len());
         let told = board
             .present(&presence(&enforcer, started_at), Deadline::after(WITHIN))
             .await;
@@ -49,6 +53,7 @@ pub(crate) async fn be_present(enforcer: Arc<Enforcer>, started_at: SystemTime, 
                 if !std::mem::replace(&mut reached, true) {
                     info!("it can be told again what this shim does");
                 }
+                Counters::set(&counters.board_away, 0);
                 enforcer.peers.learn(Some(present));
                 enforcer.take_over().await;
             }
@@ -56,6 +61,7 @@ pub(crate) async fn be_present(enforcer: Arc<Enforcer>, started_at: SystemTime, 
                 if std::mem::replace(&mut reached, false) {
                     warn!(%error, "it cannot be told what this shim does, nor learned what others do; trying again");
                 }
+                Counters::set(&counters.board_away, 1);
                 enforcer.peers.learn(None);
             }
         }

@@ -21,7 +21,7 @@ pub mod settings;
 
 pub use self::redis::{RedisCache, RedisConnection, RedisError, RedisSettings};
 pub use in_process::InProcessCache;
-pub use log::{Follower, FollowerSettings, InProcessLog, LogSettings, RedisLog};
+pub use log::{Follower, FollowerSettings, InProcessLog, LogSettings, RedisLog, WatchedLog};
 pub use lookup::{Cached, LookupCounts, LookupSettings, LookupTiers, SourceCacheSettings};
 pub use memberships::CachedMemberships;
 pub use pushed::{FileMembershipStore, PostgresMembershipStore, PushedMemberships};

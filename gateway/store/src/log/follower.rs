@@ -1,9 +1,11 @@
 //! Follows the revocation log and judges facts by it: the one implementation of [`Freshness`].
 //!
 //! A task asks the log's end at every tick and reads what is new, at once when the doorbell rings or somebody asks. What
-//! it knows is a `View`; how it reads is in `round`, and what it appends again after a loss in `again`.
+//! it knows is a `View`; how it reads is in `round`, what it appends again after a loss in `again`, and how others read entry
+//! by entry what it has applied in `feed`.
 
 mod again;
+mod feed;
 mod history;
 mod index;
 mod round;

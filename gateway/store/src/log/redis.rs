@@ -2,15 +2,19 @@
 //!
 //! One script appends an entry together with all that goes with it. Since an entry is sealed to its place, the place must
 //! be known first: the appender reads the record, seals, and the script appends only if the record is still that one.
-//! What lies there is in `form`, when a new epoch begins and who may vouch for the old one in `epoch`.
+//! What lies there is in `form`, when a new epoch begins and who may vouch for the old one in `epoch`, and how somebody
+//! follows it who may only read in `watched`.
 //!
 //! In Redis, with `ns` for the namespace: `{ns}:log` (stream; entry ids are `SEQUENCE-1`, so that Redis itself takes
-//! no sequence twice), `{ns}:log:head` (hash: `record`, sealed; `ticks`), `{ns}:log:once:…` (idempotency), and the channel
-//! `{ns}:log:bell`.
+//! no sequence twice), `{ns}:log:head` (hash: `record`, sealed; `ticks`, how many there were; `ticked`, the
+//! server's time in ms at the last one that counts), `{ns}:log:once:…` (idempotency), and the channel `{ns}:log:bell`.
 
 mod epoch;
 mod errors;
 mod form;
+mod found;
+mod page;
+mod watched;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,14 +22,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use natsgate_core::{
-    Appended, Change, Clock, Deadline, Epoch, Head, LogEntry, LogError, LogPage, NewEntry, Revision,
-    RevocationLog, Witness,
+    Appended, Change, Clock, Deadline, Epoch, Head, LogError, LogPage, NewEntry, Revision, RevocationLog,
+    Witness,
 };
 use tokio::sync::watch;
 
 use self::epoch::Former;
-use self::errors::{another_secret, damaged, unavailable, unsealed};
+use self::errors::{another_secret, unavailable, unsealed};
 use self::form::{Form, Once, Record};
+use self::page::Unread;
+pub use self::watched::WatchedLog;
 use super::settings::LogSettings;
 use crate::redis::{RedisConnection, Script};
 use crate::seal::{KeyDigests, SealError, Secrets};
@@ -56,11 +62,25 @@ pub struct RedisLog {
     seen: Mutex<Seen>,
 }
 
+/// What it lies under.
 struct Keys {
     stream: String,
     head: String,
     once: String,
     bell: String,
+}
+
+impl Keys {
+    /// In `namespace`.
+    fn under(namespace: &str) -> Self {
+        let name = format!("{{{namespace}}}:log");
+        Self {
+            head: format!("{name}:head"),
+            once: format!("{name}:once:"),
+            bell: format!("{name}:bell"),
+            stream: name,
+        }
+    }
 }
 
 struct Scripts {
@@ -101,23 +121,17 @@ impl RedisLog {
         settings: &LogSettings,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SealError> {
-        let name = format!("{{{}}}:log", connection.namespace());
-        let bell = format!("{name}:bell");
+        let keys = Keys::under(connection.namespace());
         Ok(Self {
             append_lane: lane(connection, settings),
             tick_lane: lane(connection, settings),
             connection: connection.clone(),
-            form: Form::new(secrets.sealer("revocation log")?, name.clone()),
+            form: Form::new(secrets.sealer("revocation log")?, keys.stream.clone()),
             digests: secrets.key_digests("revocation log")?,
             settings: settings.clone(),
             clock,
-            bell: connection.doorbell(&bell),
-            keys: Keys {
-                head: format!("{name}:head"),
-                once: format!("{name}:once:"),
-                stream: name,
-                bell,
-            },
+            bell: connection.doorbell(&keys.bell),
+            keys,
             scripts: Scripts {
                 append: Script::new(include_str!("redis/append.lua")),
                 begin: Script::new(include_str!("redis/begin.lua")),
@@ -415,73 +429,15 @@ impl RevocationLog for RedisLog {
 
     async fn read(&self, after: u64, limit: usize, deadline: Deadline) -> Result<LogPage, LogError> {
         let answer = self.look(after, limit, READING, deadline).await?;
-        let record = answer.first().ok_or_else(|| damaged("Redis answered nothing"))?;
-        if record.is_empty() {
-            return Err(no_epoch(READING));
-        }
-        if self.form.is_of_another_secret(record) {
-            return Err(another_secret(READING));
-        }
-        let Some(record) = self.form.open_record(record) else {
-            return Err(damaged("the record of where it ends does not open"));
-        };
-        let rest = answer.get(1..).unwrap_or_default();
-        if rest
-            .iter()
-            .any(|bytes| self.form.entry_is_of_another_secret(bytes))
-        {
-            return Err(another_secret(READING));
-        }
-        let epoch = record.epoch();
-        match self.chained(&record, rest, limit) {
-            Ok(entries) => Ok(LogPage { epoch, entries }),
-            Err(what) => {
+        page::page(&self.form, &answer, limit).map_err(|unread| {
+            if let Unread::Damaged(epoch, _what) = unread {
                 self.seen().damaged = Some(epoch);
-                Err(damaged(what))
             }
-        }
+            unread.into_error()
+        })
     }
 
     fn doorbell(&self) -> watch::Receiver<u64> {
         self.bell.clone()
-    }
-}
-
-impl RedisLog {
-    /// The entries in an answer to `read.lua`, if each opens and follows the one before, and the last is the record's.
-    fn chained(
-        &self,
-        record: &Record,
-        answer: &[Vec<u8>],
-        limit: usize,
-    ) -> Result<Vec<LogEntry>, &'static str> {
-        let mut pairs = answer.chunks_exact(2);
-        let mut last: Option<(u64, form::Tag)> = None;
-        if let Some([id, bytes]) = pairs.next()
-            && !id.is_empty()
-        {
-            let sequence = form::sequence_of(id).ok_or("an entry has an id that natsgate does not give")?;
-            last = Some((sequence, form::tag_of(bytes).ok_or("an entry is empty")?));
-        }
-        let mut entries = Vec::with_capacity(pairs.len());
-        for pair in pairs {
-            let [id, bytes] = pair else { continue };
-            let sequence = form::sequence_of(id).ok_or("an entry has an id that natsgate does not give")?;
-            let opened = self
-                .form
-                .open_entry(sequence, bytes)
-                .ok_or("an entry does not open")?;
-            let follows = (opened.entry.predecessor, opened.predecessor_tag);
-            if last.is_some_and(|last| last != follows) {
-                return Err("an entry does not follow the one before it");
-            }
-            last = Some((sequence, opened.tag));
-            entries.push(opened.entry);
-        }
-        let at_the_end = entries.len() < limit;
-        if at_the_end && last.is_some_and(|last| last != (record.sequence, record.tag)) {
-            return Err("its last entry is not the one that it ends with");
-        }
-        Ok(entries)
     }
 }

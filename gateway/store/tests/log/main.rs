@@ -15,3 +15,4 @@ mod outages;
 mod replicas;
 mod support;
 mod tampering;
+mod watched;

@@ -8,7 +8,7 @@ use natsgate_core::{
 };
 use natsgate_devkit::{DevkitError, RedisOptions, RedisServer, RedisTls};
 use natsgate_store::redis::{LinkState, RedisCache, RedisSettings, RedisTlsSettings, Script};
-use natsgate_store::{LogSettings, RedisLog};
+use natsgate_store::{LogSettings, RedisLog, WatchedLog};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use secrecy::SecretString;
 
@@ -156,26 +156,40 @@ async fn the_decision_services_user_may_keep_the_revocation_log() {
 }
 
 #[tokio::test]
-async fn the_shims_user_reads_the_log_and_writes_acknowledgements_only() {
-    let (server, settings) = as_deployed().await;
-    server
-        .raw(&["XADD", "{natsgate}:log", "1-1", "e", "entry"])
-        .await
-        .unwrap();
-    server
-        .raw(&["HSET", "{natsgate}:log:head", "record", "r"])
-        .await
-        .unwrap();
+async fn the_shims_user_reads_the_log_and_writes_none_of_it() {
+    let (_server, settings) = as_deployed().await;
+    let decision = connect(&settings("natsgate-decision"));
+    let log = RedisLog::new(
+        &decision,
+        &secrets(),
+        &LogSettings::default(),
+        Arc::new(SystemClock),
+    )
+    .unwrap();
+    log.tick(None, later()).await.unwrap();
     let redis = connect(&settings("natsgate-shim"));
-    let script = Script::reading(
-        "return { redis.call('HGET', KEYS[1], 'record'), #redis.call('XRANGE', KEYS[2], '-', '+') }",
-    );
-    let keys = ["{natsgate}:log:head", "{natsgate}:log"];
-    let (record, entries): (String, u32) = redis.script(&script, &keys, &[], later()).await.unwrap();
-    assert_eq!((record.as_str(), entries), ("r", 1));
-    set(&redis, "natsgate:ack:shim-1", "v").await.unwrap();
-    let mut bell = redis.doorbell("{natsgate}:log:bell");
+    let watched = WatchedLog::new(&redis, &secrets()).unwrap();
+    let entry = NewEntry {
+        id: EntryId([7; 16]),
+        at: SystemClock.now(),
+        change: Change::PolicyChanged {
+            policy: PolicyGeneration {
+                generation: 1,
+                digest: "of the policy".to_owned(),
+            },
+        },
+        idempotency: None,
+    };
+    let mut bell = watched.doorbell();
     rung(&mut bell).await;
+    log.append(&entry, later()).await.unwrap();
+    rung(&mut bell).await;
+    let head = log.tick(None, later()).await.unwrap();
+    assert_eq!(watched.tick(None, later()).await.unwrap(), head);
+    assert_eq!(
+        watched.read(0, 10, later()).await.unwrap(),
+        log.read(0, 10, later()).await.unwrap()
+    );
 
     for command in [
         ["XADD", "{natsgate}:log", "2-1", "e", "forged"].as_slice(),
@@ -191,6 +205,7 @@ async fn the_shims_user_reads_the_log_and_writes_acknowledgements_only() {
             "{natsgate}:log",
         ],
         &["PUBLISH", "{natsgate}:log:bell", "x"],
+        &["CONFIG", "GET", "*"],
     ] {
         refused(&redis, command).await;
     }

@@ -2,6 +2,7 @@
 
 mod epochs;
 mod fake;
+mod feed;
 mod gaps;
 mod judging;
 mod waiting;

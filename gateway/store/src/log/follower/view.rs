@@ -6,8 +6,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, SystemTime};
 
 use natsgate_core::{
-    Change, ClaimsStanding, Concern, EntryId, Head, LogEntry, NewEntry, PolicyGeneration, Position, Revision,
-    Witness,
+    Change, ClaimsStanding, Concern, EntryId, Head, LogEntry, Missed, NewEntry, PolicyGeneration, Position,
+    Revision, Witness,
 };
 use tokio::time::Instant;
 
@@ -27,7 +27,7 @@ pub(super) struct View {
     pub(super) confirmed_at: Option<Instant>,
     /// Whether the log turned out to be another one, or damaged: then nothing of before counts.
     pub(super) void: bool,
-    /// Stamps below it cannot be judged: entries after them are missing.
+    /// Stamps and positions below it cannot be judged: entries after them are missing.
     floor: u64,
     /// Since when no entry is missing, as the log says.
     complete_since: Option<SystemTime>,
@@ -280,6 +280,17 @@ impl View {
             || !self.applied.includes(stamp)
             || stamp.sequence < self.floor
             || self.index.touched_after(stamp.sequence, concerns)
+    }
+
+    /// See [`natsgate_core::RevocationFeed::after`].
+    pub(super) fn after(&self, after: &Revision, limit: usize) -> Result<Vec<LogEntry>, Missed> {
+        if self.void || after.epoch != self.applied.epoch || after.sequence < self.floor {
+            return Err(Missed);
+        }
+        let begin = self
+            .entries
+            .partition_point(|entry| entry.revision.sequence <= after.sequence);
+        Ok(self.entries.range(begin..).take(limit).cloned().collect())
     }
 
     /// See [`natsgate_core::Freshness::claims`]; `since` is the time of issue, skew allowed for.

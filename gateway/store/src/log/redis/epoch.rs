@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::errors::{another_secret, damaged, unavailable, unsealed};
 use super::form::{self, Before, Record};
+use super::found::Found;
 use super::{RedisLog, TICKING};
 
 /// How often the log is looked at again when somebody else was faster.
@@ -59,58 +60,6 @@ impl Former {
     }
 }
 
-/// An answer to `tick.lua`.
-struct Found {
-    replid: String,
-    bytes: Vec<u8>,
-    ticks: u64,
-    /// The last id the stream ever gave; empty if there is no stream.
-    last_id: Vec<u8>,
-    first: Option<(Vec<u8>, Vec<u8>)>,
-    last: Option<(Vec<u8>, Vec<u8>)>,
-}
-
-impl Found {
-    fn of(answer: Vec<Vec<u8>>) -> Option<Self> {
-        let [replid, bytes, ticks, last_id, first_id, first, end_id, end] =
-            <[Vec<u8>; 8]>::try_from(answer).ok()?;
-        let pair = |id: Vec<u8>, bytes| (!id.is_empty()).then_some((id, bytes));
-        Some(Self {
-            replid: String::from_utf8(replid)
-                .ok()
-                .filter(|replid| !replid.is_empty())?,
-            bytes,
-            ticks: std::str::from_utf8(&ticks).ok()?.parse().ok()?,
-            last_id,
-            first: pair(first_id, first),
-            last: pair(end_id, end),
-        })
-    }
-
-    /// The last sequence the stream ever gave.
-    fn last_given(&self) -> u64 {
-        let id = std::str::from_utf8(&self.last_id).unwrap_or_default();
-        id.split('-')
-            .next()
-            .and_then(|part| part.parse().ok())
-            .unwrap_or(0)
-    }
-
-    /// Whether the stream ends where `record` says.
-    fn ends_as(&self, record: &Record) -> bool {
-        let given = if record.tag == form::Tag::default() {
-            // No entry since the stream began anew.
-            self.last_id.is_empty()
-        } else {
-            form::sequence_of(&self.last_id) == Some(record.sequence)
-        };
-        let last = self.last.as_ref().is_none_or(|(id, bytes)| {
-            form::sequence_of(id) == Some(record.sequence) && form::tag_of(bytes) == Some(record.tag)
-        });
-        given && last
-    }
-}
-
 /// What a tick found the log to be.
 enum Standing {
     /// As it should be; with what its first entry tells of those before it.
@@ -132,10 +81,7 @@ impl RedisLog {
         for _attempt in 0..ATTEMPTS {
             let began = Instant::now();
             let found = self.ask(deadline).await?;
-            let first = found.first.as_ref().map(|(_id, bytes)| bytes.as_slice());
-            if self.form.is_of_another_secret(&found.bytes)
-                || first.is_some_and(|bytes| self.form.entry_is_of_another_secret(bytes))
-            {
+            if found.is_of_another_secret(&self.form) {
                 return Err(another_secret(TICKING));
             }
             match self.judge(&found, witness) {
@@ -151,7 +97,7 @@ impl RedisLog {
                             .and_then(|witness| self.vouched(&record, witness, &seen.former))
                     };
                     let Some(vouched) = vouched else {
-                        return Ok(head(&record, &found, trimmed));
+                        return Ok(found.head(&record, trimmed));
                     };
                     self.write(&found, &vouched, false, deadline).await?;
                 }
@@ -187,8 +133,9 @@ impl RedisLog {
             &self.scripts.tick,
             [self.keys.head.as_str(), self.keys.stream.as_str()],
         );
-        let args = [retention.as_bytes()];
         let (replicas, within) = (self.settings.replicas, self.settings.replicas_timeout);
+        let by_itself: &[u8] = if replicas == 0 { b"1" } else { b"0" };
+        let args = [retention.as_bytes(), by_itself];
         let answer = if replicas == 0 {
             self.connection.script(script, &keys, &args, deadline).await
         } else {
@@ -203,7 +150,23 @@ impl RedisLog {
             }
         };
         let answer: Vec<Vec<u8>> = answer.map_err(|error| unavailable(TICKING, &error))?;
-        Found::of(answer).ok_or_else(|| damaged("Redis answered with something else than was asked for"))
+        let found = Found::of(answer)
+            .ok_or_else(|| damaged("Redis answered with something else than was asked for"))?;
+        if let (1.., Some(at)) = (replicas, found.millis) {
+            self.note_tick(at, deadline).await;
+        }
+        Ok(found)
+    }
+
+    /// Leaves word for those who only watch that the replicas have the tick that was made `at` that time of the server's.
+    /// Without it they are degraded, and nothing else goes wrong.
+    async fn note_tick(&self, at: i64, deadline: Deadline) {
+        let mut note = redis::cmd("HSET");
+        note.arg(&self.keys.head).arg("ticked").arg(at);
+        let noted: Result<redis::Value, _> = self.connection.command(&self.keys.head, &note, deadline).await;
+        if let Err(error) = noted {
+            tracing::debug!(%error, "shims could not be told of a tick");
+        }
     }
 
     fn judge(&self, found: &Found, witness: Option<&Witness>) -> Standing {
@@ -219,15 +182,8 @@ impl RedisLog {
         if self.seen().damaged == Some(record.epoch()) {
             return Standing::Lost(Some(record), "entries were altered, put in or taken out");
         }
-        let trimmed = match &found.first {
-            None => record.newest.map(form::time),
-            Some((id, bytes)) => {
-                let opened = form::sequence_of(id).and_then(|sequence| self.form.open_entry(sequence, bytes));
-                match opened {
-                    Some(opened) => opened.newest_before,
-                    None => return Standing::Lost(Some(record), "its first entry does not open"),
-                }
-            }
+        let Some(trimmed) = found.trimmed(&self.form, &record) else {
+            return Standing::Lost(Some(record), "its first entry does not open");
         };
         if record.replid != found.replid {
             return Standing::Moved(record, found.ticks, "Redis is another primary, or was restarted");
@@ -349,17 +305,4 @@ fn too_few(replicas: u32, wanted: u32) -> LogError {
 
 fn new_epoch() -> Epoch {
     Epoch::from_bytes(rand::random())
-}
-
-fn head(record: &Record, found: &Found, trimmed: Option<std::time::SystemTime>) -> Head {
-    let first = found
-        .first
-        .as_ref()
-        .and_then(|(id, _bytes)| form::sequence_of(id));
-    Head {
-        revision: record.revision(),
-        oldest: first.unwrap_or_else(|| record.sequence.saturating_add(1)),
-        complete_since: record.complete_since.map(form::time).max(trimmed),
-        policy: record.policy.clone(),
-    }
 }

@@ -1,7 +1,8 @@
 -- Where the log ends. A write, so that a replica, or a primary without the replicas it must have, refuses.
--- KEYS: head, stream. ARGV: how long entries are kept, in ms.
--- Answers: replication id, record, ticks so far, last id ever given, first entry's id and bytes, last entry's id and bytes;
--- '' for what there is not.
+-- KEYS: head, stream. ARGV: how long entries are kept, in ms; '1' if the tick counts by itself, so that those who only
+-- watch may go by it ('0': only when replicas have it).
+-- Answers: replication id, record, ticks so far, last id ever given, first entry's id and bytes, last entry's id and bytes, the
+-- server's time, in ms; '' for what there is not.
 local function bytes(fields)
   for i = 1, #fields, 2 do
     if fields[i] == 'e' then return fields[i + 1] end
@@ -21,11 +22,14 @@ local kind = redis.call('TYPE', KEYS[1]).ok
 if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
 local record = redis.call('HGET', KEYS[1], 'record') or ''
 local ticks = redis.call('HINCRBY', KEYS[1], 'ticks', 1)
-local answer = { replid, record, tostring(ticks), '', '', '', '', '' }
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local millis = string.format('%.0f', now)
+if ARGV[2] == '1' then redis.call('HSET', KEYS[1], 'ticked', millis) end
+local answer = { replid, record, tostring(ticks), '', '', '', '', '', millis }
 if redis.call('TYPE', KEYS[2]).ok ~= 'stream' then return answer end
 
-local time = redis.call('TIME')
-local oldest = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) - tonumber(ARGV[1])
+local oldest = now - tonumber(ARGV[1])
 local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)
 if first[1] and added(first[1][2]) < oldest then
   for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 64)) do

@@ -35,6 +35,8 @@ pub(super) struct State {
     pub(super) wants_a_tick: bool,
     /// Appending is refused.
     pub(super) refuses: bool,
+    /// It is only read here.
+    pub(super) read_only: bool,
     /// How long a tick's answer, taken when it arrives, is on its way.
     pub(super) answer_takes: Duration,
     /// Reads wait at the gate.
@@ -62,6 +64,7 @@ impl FakeLog {
             rings: true,
             wants_a_tick: false,
             refuses: false,
+            read_only: false,
             answer_takes: Duration::ZERO,
             gate: false,
             hide: 0,
@@ -181,6 +184,10 @@ impl RevocationLog for FakeLog {
             repeated: before.is_some(),
             confirmed: true,
         })
+    }
+
+    fn takes_appends(&self) -> bool {
+        !self.state().read_only
     }
 
     async fn tick(&self, witness: Option<&Witness>, _deadline: Deadline) -> Result<Head, LogError> {
