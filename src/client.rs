@@ -257,10 +257,8 @@ impl fmt::Display for Failed {
             Some(info) => write!(f, "{}: ", words::readable(&info.reason))?,
             None => write!(f, "{:?}: ", status.code())?,
         }
-        f.write_str(&words::readable(status.message()))?;
-        if let Some(cause) = status.source() {
-            write!(f, ": {}", words::readable(&chain(cause)))?;
-        }
+        let said = caused(status.message().to_owned(), status.source());
+        f.write_str(&words::readable(&said))?;
         for violation in details.bad_request().iter().flat_map(|one| &one.field_violations) {
             write!(
                 f,
@@ -299,11 +297,14 @@ fn mend(status: &Status) -> Option<&'static str> {
 
 /// An error and what caused it, in one line.
 fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
+    caused(error.to_string(), error.source())
+}
+
+/// `text` and what caused it, in one line that says nothing twice.
+fn caused(mut text: String, mut cause: Option<&(dyn Error + 'static)>) -> String {
     while let Some(error) = cause {
         let more = error.to_string();
-        if !text.ends_with(&more) {
+        if more != "transport error" && !text.contains(&more) {
             text = format!("{text}: {more}");
         }
         cause = error.source();

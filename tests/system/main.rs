@@ -14,6 +14,7 @@
     reason = "tests end loudly"
 )]
 
+mod api_commands;
 mod ceilings;
 mod command_line;
 mod connecting;
@@ -25,4 +26,5 @@ mod identities;
 mod outages;
 mod pushed_memberships;
 mod refusing;
+mod revoke_direct;
 mod shared_state;

@@ -7,9 +7,10 @@
 
 use std::time::Duration;
 
-use async_nats::Client;
+use async_nats::{Client, Subscriber};
 use futures::StreamExt;
 use natsgate_core::{Principal, SessionKey};
+use serde::Deserialize;
 
 use crate::evict::{Evictor, Kicked};
 use crate::name::SessionName;
@@ -26,6 +27,9 @@ const ROUNDS: usize = 4;
 
 /// Pause before the second round; doubled for every further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// How long a server is waited for to tell of itself: they do so every ten seconds.
+const HEARTBEAT_TIME: Duration = Duration::from_secs(12);
 
 /// Whose sessions are to be closed, as far as the name of a session tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +106,7 @@ pub struct Closing {
 /// Which sessions there are in `accounts`, and which of them are `concerned`, asked over `system`, a connection into the system
 /// account.
 ///
-/// A server that is cut off from the one asked is not heard and so not named: only whoever knows how many there are can tell.
+/// A server that hangs, or is cut off from the one asked, is not heard and so not named: see [`Heartbeats`].
 ///
 /// # Errors
 /// Why no server could be asked.
@@ -169,6 +173,44 @@ pub async fn close(evictor: &Evictor, sessions: Vec<Seen>) -> Closing {
     }
     closing.open = open;
     closing
+}
+
+/// What servers tell of themselves, as they do every ten seconds: how many servers they know, those included that do not answer.
+pub struct Heartbeats(Subscriber);
+
+#[derive(Deserialize)]
+struct Heartbeat {
+    statsz: Statistics,
+}
+
+#[derive(Deserialize)]
+struct Statistics {
+    active_servers: usize,
+}
+
+impl Heartbeats {
+    /// Listens, over a connection into the system account.
+    ///
+    /// # Errors
+    /// Why that cannot be.
+    pub async fn listen(system: &Client) -> Result<Self, String> {
+        let heartbeats = system.subscribe("$SYS.SERVER.*.STATSZ").await;
+        heartbeats.map(Self).map_err(|error| error.to_string())
+    }
+
+    /// How many servers there are, as the first says that is heard since listening began; `None` if none is for twelve
+    /// seconds. A server that died is counted for some minutes.
+    pub async fn servers(mut self) -> Option<usize> {
+        let first = async {
+            loop {
+                let message = self.0.next().await?;
+                if let Ok(heartbeat) = serde_json::from_slice::<Heartbeat>(&message.payload) {
+                    return Some(heartbeat.statsz.active_servers);
+                }
+            }
+        };
+        tokio::time::timeout(HEARTBEAT_TIME, first).await.ok().flatten()
+    }
 }
 
 /// The sessions that natsgate let in on `server`.

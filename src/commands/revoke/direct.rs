@@ -1,11 +1,12 @@
 //! `natsgate revoke --direct`: closes sessions through the system account, with Redis and decision services down.
 
+use std::fmt;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use natsgate_core::SessionKey;
-use natsgate_shim::direct::{Closing, Concerned, Seen, Survey, close, survey};
+use natsgate_shim::direct::{Closing, Concerned, Heartbeats, Seen, Survey, close, survey};
 use natsgate_shim::evict::Evictor;
 use natsgate_shim::nats::connect_now;
 use serde_json::{Value, json};
@@ -40,41 +41,90 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     lifecycle::block_on(async {
         let system = connect_now(&config.system, "direct").await?;
+        let asking = || "asking the nats-servers which sessions there are";
+        let heartbeats = Heartbeats::listen(&system)
+            .await
+            .map_err(anyhow::Error::msg)
+            .with_context(asking)?;
         let found = survey(&system, &config.accounts, &concerned)
             .await
-            .map_err(|cause| anyhow::anyhow!("{cause}"))
-            .context("asking the nats-servers which sessions there are")?;
-        if arguments.direct.dry_run {
-            return dry_run(&found, arguments.how.json);
-        }
-        let evictor = match &config.eviction {
-            Some(eviction) => connect_now(eviction, "direct, eviction").await?,
-            None => system,
-        };
-        let begun = Instant::now();
-        let Survey { concerned, .. } = &found;
-        let closing = close(&Evictor::new(evictor), concerned.clone()).await;
-        let took = begun.elapsed();
-        if arguments.how.json {
-            say(in_json(&found, Some(&closing)))?;
+            .map_err(anyhow::Error::msg)
+            .with_context(asking)?;
+        let closing = if arguments.direct.dry_run {
+            None
         } else {
-            tell(&found)?;
-            let gone = match closing.gone {
-                0 => String::new(),
-                gone => format!(", {gone} gone by themselves"),
+            let evictor = match &config.eviction {
+                Some(eviction) => connect_now(eviction, "direct, eviction").await?,
+                None => system,
             };
-            say(format!(
-                "closed {} in {:.1} ms{gone}",
-                words::count(closing.closed as u64, "session"),
-                took.as_secs_f64() * 1000.0
-            ))?;
-            for (session, cause) in &closing.open {
-                say(format!("MAY STILL BE OPEN: {}: {cause}", line(session)))?;
-            }
+            let begun = Instant::now();
+            let closing = close(&Evictor::new(evictor), found.concerned.clone()).await;
+            Some((closing, begun.elapsed()))
+        };
+        let in_json = arguments.how.json;
+        if !in_json {
+            tell(&found, closing.as_ref())?;
         }
-        note(NO_BAN);
-        Ok(code(&found, &closing))
+        note("waiting for a server to say how many there are, some seconds; nothing more is closed");
+        let servers = Servers {
+            answered: found.servers,
+            there: heartbeats.servers().await,
+        };
+        if in_json {
+            say(as_json(
+                &found,
+                closing.as_ref().map(|(closing, _took)| closing),
+                &servers,
+            ))?;
+        } else {
+            say(&servers)?;
+        }
+        if closing.is_some() {
+            note(NO_BAN);
+        }
+        let open = closing.is_some_and(|(closing, _took)| !closing.open.is_empty());
+        let complete = found.unanswered.is_empty() && servers.are_all() && !open;
+        Ok(if complete {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(EXIT_INCOMPLETE)
+        })
     })
+}
+
+/// How many servers there are.
+struct Servers {
+    /// How many listed their connections.
+    answered: usize,
+    /// How many there are, as one of them says.
+    there: Option<usize>,
+}
+
+impl Servers {
+    /// Whether none is known to be missing.
+    fn are_all(&self) -> bool {
+        self.there.is_none_or(|there| there <= self.answered)
+    }
+}
+
+impl fmt::Display for Servers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let answered = words::count(self.answered as u64, "server");
+        match self.there {
+            Some(_) if self.are_all() => write!(f, "that is every server there is: {answered}"),
+            Some(there) => write!(
+                f,
+                "ONLY {} OF {there} SERVERS ANSWERED: the others hang, are cut off, or died some minutes ago at most; sessions \
+                 on them are as they were",
+                self.answered
+            ),
+            None => write!(
+                f,
+                "WHETHER THERE ARE MORE SERVERS THAN {} IS NOT KNOWN",
+                self.answered
+            ),
+        }
+    }
 }
 
 /// Whose sessions, if a session's name tells.
@@ -101,30 +151,9 @@ fn concerned(what: &What) -> anyhow::Result<Concerned> {
     })
 }
 
-fn code(found: &Survey, closing: &Closing) -> ExitCode {
-    if found.unanswered.is_empty() && closing.open.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(EXIT_INCOMPLETE)
-    }
-}
-
-fn dry_run(found: &Survey, as_json: bool) -> anyhow::Result<ExitCode> {
-    if as_json {
-        say(in_json(found, None))?;
-    } else {
-        for session in &found.concerned {
-            say(line(session))?;
-        }
-        tell(found)?;
-        say("nothing was closed: --dry-run")?;
-    }
-    Ok(code(found, &Closing::default()))
-}
-
-fn tell(found: &Survey) -> anyhow::Result<()> {
+fn tell(found: &Survey, closing: Option<&(Closing, Duration)>) -> anyhow::Result<()> {
     say(format!(
-        "{} answered (are these all there are?), with {} that natsgate let in; {} concerned",
+        "{} answered, with {} that natsgate let in; {} concerned",
         words::count(found.servers as u64, "server"),
         words::count(found.sessions as u64, "session"),
         found.concerned.len()
@@ -132,6 +161,24 @@ fn tell(found: &Survey) -> anyhow::Result<()> {
     for server in &found.unanswered {
         let (id, cause) = (words::readable(&server.server_id), &server.cause);
         say(format!("SERVER {id} DID NOT LIST ITS CONNECTIONS: {cause}"))?;
+    }
+    let Some((closing, took)) = closing else {
+        for session in &found.concerned {
+            say(format!("would close: {}", line(session)))?;
+        }
+        return Ok(());
+    };
+    let gone = match closing.gone {
+        0 => String::new(),
+        gone => format!(", {gone} gone by themselves"),
+    };
+    say(format!(
+        "closed {} in {:.1} ms{gone}",
+        words::count(closing.closed as u64, "session"),
+        took.as_secs_f64() * 1000.0
+    ))?;
+    for (session, cause) in &closing.open {
+        say(format!("MAY STILL BE OPEN: {}: {cause}", line(session)))?;
     }
     Ok(())
 }
@@ -148,7 +195,7 @@ fn line(session: &Seen) -> String {
     )
 }
 
-fn in_json(found: &Survey, closing: Option<&Closing>) -> Value {
+fn as_json(found: &Survey, closing: Option<&Closing>, servers: &Servers) -> Value {
     let session = |session: &Seen| {
         json!({
             "server_id": session.key.server_id,
@@ -172,7 +219,7 @@ fn in_json(found: &Survey, closing: Option<&Closing>) -> Value {
         json!({ "closed": closing.closed, "gone": closing.gone, "open": open.collect::<Vec<_>>() })
     });
     json!({
-        "servers": found.servers,
+        "servers": { "answered": servers.answered, "there": servers.there },
         "sessions": found.sessions,
         "concerned": found.concerned.iter().map(session).collect::<Vec<_>>(),
         "unanswered": unanswered.collect::<Vec<_>>(),
