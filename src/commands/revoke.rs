@@ -34,7 +34,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     lifecycle::block_on(async {
         let how = &arguments.how;
         match &arguments.what {
-            What::Lift { ban } => bans::lift(&arguments.api.client()?, ban, how).await,
+            What::Lift { entry } => bans::lift(&arguments.api.client()?, entry, how).await,
             What::Bans { all } => {
                 how.refuse("bans", &[])?;
                 bans::list(&arguments.api.client()?, *all, how.json).await

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_nats::{Client, Subscriber};
 use futures::StreamExt;
+use futures::stream::{SelectAll, select_all};
 use natsgate_core::{Principal, SessionKey};
 use serde::Deserialize;
 
@@ -28,7 +29,7 @@ const ROUNDS: usize = 4;
 /// Pause before the second round; doubled for every further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
-/// How long a server is waited for to tell of itself: they do so every ten seconds.
+/// How long a server is waited for to tell of itself: all do so every ten seconds.
 const HEARTBEAT_TIME: Duration = Duration::from_secs(12);
 
 /// Whose sessions are to be closed, as far as the name of a session tells.
@@ -175,8 +176,9 @@ pub async fn close(evictor: &Evictor, sessions: Vec<Seen>) -> Closing {
     closing
 }
 
-/// What servers tell of themselves, as they do every ten seconds: how many servers they know, those included that do not answer.
-pub struct Heartbeats(Subscriber);
+/// What servers tell of themselves, when they are asked and every ten seconds: how many servers they know, those included that
+/// do not answer.
+pub struct Heartbeats(SelectAll<Subscriber>);
 
 #[derive(Deserialize)]
 struct Heartbeat {
@@ -189,13 +191,22 @@ struct Statistics {
 }
 
 impl Heartbeats {
-    /// Listens, over a connection into the system account.
+    /// Asks, and listens, over a connection into the system account. Its user needs no right to ask; without, it takes longer.
     ///
     /// # Errors
     /// Why that cannot be.
     pub async fn listen(system: &Client) -> Result<Self, String> {
-        let heartbeats = system.subscribe("$SYS.SERVER.*.STATSZ").await;
-        heartbeats.map(Self).map_err(|error| error.to_string())
+        let inbox = system.new_inbox();
+        let subjects = ["$SYS.SERVER.*.STATSZ".to_owned(), inbox.clone()];
+        let subscribing = subjects.map(|subject| system.subscribe(subject));
+        let streams = futures::future::try_join_all(subscribing)
+            .await
+            .map_err(|error| error.to_string())?;
+        system
+            .publish_with_reply("$SYS.REQ.SERVER.PING.STATSZ", inbox, "".into())
+            .await
+            .map_err(|error| error.to_string())?;
+        Ok(Self(select_all(streams)))
     }
 
     /// How many servers there are, as the first says that is heard since listening began; `None` if none is for twelve

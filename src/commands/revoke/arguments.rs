@@ -118,7 +118,8 @@ pub enum What {
     /// Lift a ban before its time
     Lift {
         /// The ban: the entry that imposed it
-        ban: String,
+        #[arg(value_name = "BAN")]
+        entry: String,
     },
     /// List bans
     Bans {
