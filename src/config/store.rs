@@ -10,9 +10,9 @@ use natsgate_core::{
 };
 use natsgate_postgres::{Pool, PostgresSettings};
 use natsgate_store::{
-    FileMembershipStore, Follower, FollowerSettings, InProcessBoard, InProcessCache, InProcessLog, LogSettings,
-    LookupSettings, LookupTiers, PostgresMembershipStore, RedisBoard, RedisCache, RedisConnection, RedisLog,
-    RedisSettings, Secrets, WatchedLog,
+    FileMembershipStore, Follower, FollowerSettings, InProcessBoard, InProcessCache, InProcessLog,
+    LogSettings, LookupSettings, LookupTiers, PostgresMembershipStore, RedisBoard, RedisCache,
+    RedisConnection, RedisLog, RedisSettings, Secrets, WatchedLog,
 };
 use schemars::JsonSchema;
 use secrecy::SecretString;
