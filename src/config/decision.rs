@@ -8,12 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use natsgate_core::{
-    Announcer, CacheTimes, Clock, Deadline, Failure, IdentityProvider, Lookup, MembershipSource,
+    Announcer, BanStore, CacheTimes, Clock, Deadline, Failure, IdentityProvider, Lookup, MembershipSource,
     MembershipStore, MergedMemberships, OtherSources, PolicyGeneration,
 };
+use natsgate_decision::caller::Refusals;
+use natsgate_decision::revocations::{BanKeeping, BanTimes, RevocationCounts};
 use natsgate_decision::{
-    CallerAuthenticator, CallerSettings, CredentialSource, Decider, DeciderLimits, Memberships,
-    MembershipsLimits, MembershipsParts, Pipeline, Relay, Server, Services, TlsMaterial, generation,
+    BanLookup, BanSource, CallerAuthenticator, CallerSettings, CredentialSource, Decider, DeciderLimits,
+    Memberships, MembershipsLimits, MembershipsParts, Pipeline, Relay, Revocations, RevocationsLimits,
+    RevocationsParts, Revoker, Scope, Server, Services, Sessions, TlsMaterial, generation,
 };
 use natsgate_identity::{
     CertificateProvider, CertificateSettings, Identities, MembershipSettings, OidcParts, OidcProvider,
@@ -30,6 +33,10 @@ use super::nats::content;
 use super::problem::{Problem, Problems};
 use super::store::Stores;
 use super::value::{OrText, list, scalar};
+use crate::monitor::Measure;
+
+/// How long the answer of the store of bans may take.
+const BAN_FETCH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The longest that asking a source of memberships may take; a source's own bound may be shorter.
 const MEMBERSHIP_FETCH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -116,6 +123,10 @@ pub struct DecisionParts {
     pub decider: Decider,
     /// Takes pushed memberships.
     pub pushes: Option<Pushes>,
+    /// Revokes.
+    pub revocations: Revocations,
+    /// Know who calls.
+    callers: Arc<CallerAuthenticator>,
     /// The policy's generation, if it has one.
     generation: Option<PolicyGeneration>,
     /// Tells the time.
@@ -142,8 +153,52 @@ impl DecisionParts {
         let services = Services {
             decider: self.decider.clone(),
             memberships: self.pushes.as_ref().map(|pushes| pushes.service.clone()),
+            revocations: Some(self.revocations.clone()),
+            sessions: Some(Sessions::new(self.revocations.clone())),
         };
         Server::new(services, self.tls.clone(), stores.follower.positions())
+    }
+
+    /// What this instance counts.
+    pub fn measures(&self) -> Vec<Measure> {
+        let callers = |pick: fn(Refusals) -> u64| {
+            let callers = Arc::clone(&self.callers);
+            move || pick(callers.refusals())
+        };
+        let revocations = |pick: fn(RevocationCounts) -> u64| {
+            let revocations = self.revocations.clone();
+            move || pick(revocations.counts())
+        };
+        let unauthenticated =
+            "Calls of the API without credentials, or with such as are not known or not good.";
+        let revoked = "Revocations through this instance; repetitions are not among them.";
+        vec![
+            Measure::counter(
+                "callers_unauthenticated_total",
+                unauthenticated,
+                callers(|refusals| refusals.unauthenticated),
+            ),
+            Measure::counter(
+                "callers_denied_total",
+                "Calls of the API by callers who may not.",
+                callers(|refusals| refusals.denied),
+            ),
+            Measure::counter(
+                "revocations_total",
+                revoked,
+                revocations(|counts| counts.revoked.iter().map(|(_, count)| count).sum()),
+            ),
+            Measure::counter(
+                "revocations_repeated_total",
+                "Revocations that repeated an earlier call.",
+                revocations(|counts| counts.repeated),
+            ),
+            Measure::counter(
+                "bans_total",
+                "Bans imposed through this instance.",
+                revocations(|counts| counts.bans),
+            ),
+        ]
     }
 
     /// Writes into the log what it has to know of this instance, in the background, until `stop`: the generation of its
@@ -219,6 +274,7 @@ impl DecisionConfig {
         }
         let identities = problems.take(self.identities(base, stores, &clock));
         let callers = problems.take(self.callers(base, stores, &clock));
+        let bans = self.bans(stores, &clock, &mut problems);
         let memberships = self.memberships(base, stores, &mut problems).await;
         let memberships = MergedMemberships::new(memberships, self.issuers(), Arc::clone(&clock));
         let memberships = Arc::new(memberships);
@@ -300,6 +356,7 @@ impl DecisionConfig {
                         .pushed
                         .as_ref()
                         .map(|store| pushes(store, stores, &memberships, &callers, &clock));
+                    let revocations = self.revocations(stores, pushes.as_ref(), &callers, &clock);
                     let generation = policy.generation().map(|generation| PolicyGeneration {
                         generation,
                         digest: policy.digest().to_owned(),
@@ -313,14 +370,18 @@ impl DecisionConfig {
                         freshness: stores.freshness(),
                         degraded_grant_life: self.degraded_grant_life,
                         clock: Arc::clone(&clock),
+                        bans,
+                        sealing: Arc::clone(&stores.sealing),
                     };
                     let limits = DeciderLimits {
                         max_in_flight: self.max_in_flight,
                         max_decision_time: self.max_decision_time,
                     };
                     DecisionParts {
-                        decider: Decider::new(Arc::new(pipeline), limits, callers),
+                        decider: Decider::new(Arc::new(pipeline), limits, Arc::clone(&callers)),
+                        callers,
                         pushes,
+                        revocations,
                         generation,
                         clock,
                         listen: self.listen,
@@ -329,6 +390,71 @@ impl DecisionConfig {
                     }
                 });
         problems.or(parts)
+    }
+
+    /// Whether anybody can revoke through this instance.
+    pub fn can_revoke(&self) -> bool {
+        let may = |caller: &CallerSettings| caller.scopes.contains(&Scope::Revoke);
+        self.callers.iter().any(may)
+    }
+
+    /// What looks bans up, where they are kept.
+    fn bans(
+        &self,
+        stores: &Stores,
+        clock: &Arc<dyn Clock>,
+        problems: &mut Problems,
+    ) -> Option<Arc<BanLookup>> {
+        let source = BanSource::new(Arc::clone(stores.bans.as_ref()?), Arc::clone(clock));
+        // Every change of it is a log entry, so that it is kept for long does not make it old.
+        let settings = SourceCacheSettings {
+            fetch_timeout: BAN_FETCH_TIMEOUT,
+            stale_if_error: Duration::ZERO,
+            ..SourceCacheSettings::default()
+        };
+        let cached = stores.tiers.cached(source, &settings);
+        let cached = problems.take(cached.map_err(|error| Problem::new(error.key, error.problem)))?;
+        Some(Arc::new(cached))
+    }
+
+    /// What revokes, over the stores.
+    fn revocations(
+        &self,
+        stores: &Stores,
+        pushes: Option<&Pushes>,
+        callers: &Arc<CallerAuthenticator>,
+        clock: &Arc<dyn Clock>,
+    ) -> Revocations {
+        let keeping = stores
+            .bans
+            .as_ref()
+            .zip(pushes)
+            .map(|(store, pushes)| BanKeeping {
+                store: Arc::clone(store),
+                relay: Arc::clone(&pushes.relay),
+                times: BanTimes {
+                    clock_skew: stores.clock_skew,
+                    longest_life: self.longest_life(),
+                },
+            });
+        let log = Arc::clone(&stores.follower) as Arc<dyn Announcer>;
+        Revocations::new(RevocationsParts {
+            revoker: Arc::new(Revoker::new(log, keeping, Arc::clone(clock))),
+            feed: stores.feed(),
+            board: Arc::clone(&stores.board),
+            callers: Arc::clone(callers),
+            clock: Arc::clone(clock),
+            limits: RevocationsLimits::default(),
+        })
+    }
+
+    /// The longest life of any token that is accepted.
+    fn longest_life(&self) -> Duration {
+        let lives = self.providers.iter().map(|one| one.max_token_life + one.leeway);
+        lives
+            .max()
+            .unwrap_or_default()
+            .max(Duration::from_secs(24 * 3600))
     }
 
     /// Where calls come from other machines they carry tokens, so they must be protected and their callers known.
@@ -527,7 +653,8 @@ fn pushes(
     clock: &Arc<dyn Clock>,
 ) -> Pushes {
     let announcer = Arc::clone(&stores.follower) as Arc<dyn Announcer>;
-    let relay = Relay::new(Arc::clone(store), announcer, Arc::clone(clock));
+    let bans: Option<Arc<dyn BanStore>> = stores.bans.clone();
+    let relay = Relay::with_bans(Arc::clone(store), bans, announcer, Arc::clone(clock));
     let service = Memberships::new(MembershipsParts {
         store: Arc::clone(store),
         relay: Arc::clone(&relay),
