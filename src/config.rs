@@ -5,6 +5,7 @@
 //! or connects.
 
 pub mod decision;
+pub mod direct;
 pub mod load;
 pub mod log;
 pub mod monitor;

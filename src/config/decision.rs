@@ -13,6 +13,7 @@ use natsgate_core::{
 };
 use natsgate_decision::caller::Refusals;
 use natsgate_decision::revocations::{BanKeeping, BanTimes, RevocationCounts};
+use natsgate_decision::security_events::Counts;
 use natsgate_decision::{
     BanLookup, BanSource, CallerAuthenticator, CallerSettings, CredentialSource, Decider, DeciderLimits,
     Memberships, MembershipsLimits, MembershipsParts, Pipeline, Relay, Revocations, RevocationsLimits,
@@ -180,6 +181,10 @@ impl DecisionParts {
             let revocations = self.revocations.clone();
             move || pick(revocations.counts())
         };
+        let events = |pick: fn(&Counts) -> u64| {
+            let events = self.events.as_ref().map(|events| events.server.events().clone());
+            move || events.iter().flat_map(|events| events.counts()).map(pick).sum()
+        };
         let unauthenticated =
             "Calls of the API without credentials, or with such as are not known or not good.";
         let revoked = "Revocations through this instance; repetitions are not among them.";
@@ -203,6 +208,21 @@ impl DecisionParts {
                 "revocations_repeated_total",
                 "Revocations that repeated an earlier call.",
                 revocations(|counts| counts.repeated),
+            ),
+            Measure::counter(
+                "security_events_accepted_total",
+                "Logout tokens and webhook calls that revoked something.",
+                events(Counts::accepted),
+            ),
+            Measure::counter(
+                "security_events_refused_total",
+                "Logout tokens and webhook calls that were refused.",
+                events(Counts::all_refused),
+            ),
+            Measure::counter(
+                "security_events_replayed_total",
+                "Logout tokens and webhook calls that came before, among those refused.",
+                events(Counts::replayed),
             ),
             Measure::counter(
                 "bans_total",
