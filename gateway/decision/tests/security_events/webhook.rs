@@ -105,7 +105,7 @@ async fn nobody_is_believed_without_the_secret() {
         (
             "cut short",
             &now,
-            &good[..good.len() - 2].to_owned(),
+            &good.chars().take(good.len() - 2).collect(),
             DISABLED,
             Refusal::Signature,
         ),
