@@ -26,5 +26,6 @@ mod identities;
 mod outages;
 mod pushed_memberships;
 mod refusing;
+mod revoke_command;
 mod revoke_direct;
 mod shared_state;
