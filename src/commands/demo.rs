@@ -46,9 +46,14 @@ struct Tally {
 }
 
 impl Tally {
-    /// Tells of one step that began at `begun`.
+    /// Tells of one step that began at `begun` and ends now.
     fn step(&mut self, begun: Instant, what: &str, outcome: anyhow::Result<String>) {
-        let time = begun.elapsed().as_secs_f64() * 1000.0;
+        self.took(begun.elapsed(), what, outcome);
+    }
+
+    /// Tells of one step that took `time`.
+    fn took(&mut self, time: Duration, what: &str, outcome: anyhow::Result<String>) {
+        let time = time.as_secs_f64() * 1000.0;
         match outcome {
             Ok(how) => {
                 self.held += 1;

@@ -26,6 +26,7 @@ mod identities;
 mod outages;
 mod pushed_memberships;
 mod refusing;
+mod revoke_command;
 mod revoke_direct;
 mod security_events;
 mod shared_state;

@@ -1,6 +1,6 @@
 //! The demo's last acts: what was given is taken while people are connected.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, Subscriber};
@@ -45,18 +45,35 @@ pub async fn alice(stage: &Stage, tally: &mut Tally) -> anyhow::Result<()> {
     )
     .await?;
 
+    let backend = stage.backend()?;
     let at = Instant::now();
-    let taken = stage.backend()?.delete("alice", "apollo").await;
-    let failed = taken.is_err();
+    let taking = timed(at, backend.delete("alice", "apollo"));
+    let watching = async {
+        let closed = timed(
+            at,
+            wait_for(&mut events, |event| matches!(event, Event::Disconnected)),
+        )
+        .await;
+        let back = timed(
+            at,
+            wait_for(&mut events, |event| matches!(event, Event::Connected)),
+        )
+        .await;
+        (closed, back)
+    };
+    let ((took, taken), ((until_closed, closed), (until_back, back))) = tokio::join!(taking, watching);
     let how = taken.map(|taken| format!(" (revision {})", number(&taken.revision)));
-    tally.step(at, "the backend takes apollo from her, over the API", how);
-    if failed {
-        return Ok(());
-    }
-    let closed = wait_for(&mut events, |event| matches!(event, Event::Disconnected)).await;
-    tally.step(at, "her connection is closed, from the call on", closed);
-    let back = wait_for(&mut events, |event| matches!(event, Event::Connected)).await;
-    tally.step(at, "her client is back by itself, with the token it had", back);
+    tally.took(took, "the backend takes apollo from her, over the API", how);
+    tally.took(
+        until_closed,
+        "her connection is closed, counted from that call on",
+        closed,
+    );
+    tally.took(
+        until_back,
+        "her client is back by itself, with the token it had",
+        back,
+    );
     try_publish(
         &client,
         &watcher,
@@ -88,19 +105,29 @@ pub async fn bob(stage: &Stage, tally: &mut Tally) -> anyhow::Result<()> {
     let (_client, mut events) = connect(stage, &token).await.context("bob was refused")?;
     tally.step(at, "bob connects", Ok(String::new()));
 
+    let backend = stage.backend()?;
     let at = Instant::now();
-    let revoked = stage.backend()?.revoke("bob", PATIENCE).await.and_then(|answer| {
+    let revoking = timed(at, backend.revoke("bob", PATIENCE));
+    let closing = timed(
+        at,
+        wait_for(&mut events, |event| matches!(event, Event::Disconnected)),
+    );
+    let ((took, revoked), (until_closed, closed)) = tokio::join!(revoking, closing);
+    let how = revoked.and_then(|answer| {
         let told = words::clusters(&answer.clusters).join("\n            ");
         let closed: u64 = answer.clusters.iter().map(|cluster| cluster.closed).sum();
         ensure!(
             answer.complete && closed == 1,
             "not one session was closed:\n{told}"
         );
-        Ok(format!("; what the shims report:\n            {told}"))
+        Ok(format!("; they report:\n            {told}"))
     });
-    tally.step(at, "is revoked, over the API, which waits for the shims", revoked);
-    let closed = wait_for(&mut events, |event| matches!(event, Event::Disconnected)).await;
-    tally.step(at, "his connection is closed, from the call on", closed);
+    tally.took(
+        until_closed,
+        "is revoked, over the API: his connection is closed",
+        closed,
+    );
+    tally.took(took, "the API has heard from every shim that it is done", how);
 
     let at = Instant::now();
     let before = denials(stage).len();
@@ -114,6 +141,12 @@ pub async fn bob(stage: &Stage, tally: &mut Tally) -> anyhow::Result<()> {
     };
     tally.step(at, "his token, good until it was revoked", outcome);
     Ok(())
+}
+
+/// What `doing` comes to, and when, counted from `begun`.
+async fn timed<T>(begun: Instant, doing: impl Future<Output = T>) -> (Duration, T) {
+    let outcome = doing.await;
+    (begun.elapsed(), outcome)
 }
 
 /// An ordinary client, and what it is told.
