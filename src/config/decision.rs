@@ -1,5 +1,7 @@
 //! `decision`: whom the decision service listens to, whom it believes, and by which rules it decides.
 
+mod apis;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -8,16 +10,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use natsgate_core::{
-    Announcer, BanStore, CacheTimes, Clock, Deadline, Failure, IdentityProvider, Lookup, MembershipSource,
-    MembershipStore, MergedMemberships, OtherSources, PolicyGeneration,
+    Announcer, CacheTimes, Clock, Deadline, Failure, IdentityProvider, Lookup, MembershipSource,
+    MergedMemberships, PolicyGeneration,
 };
 use natsgate_decision::caller::Refusals;
-use natsgate_decision::revocations::{BanKeeping, BanTimes, RevocationCounts};
+use natsgate_decision::revocations::RevocationCounts;
 use natsgate_decision::security_events::Counts;
 use natsgate_decision::{
-    BanLookup, BanSource, CallerAuthenticator, CallerSettings, CredentialSource, Decider, DeciderLimits,
-    Memberships, MembershipsLimits, MembershipsParts, Pipeline, Relay, Revocations, RevocationsLimits,
-    RevocationsParts, Revoker, Scope, Server, Services, Sessions, TlsMaterial, WebhookSettings, generation,
+    CallerAuthenticator, CallerSettings, CredentialSource, Decider, DeciderLimits, Pipeline, Scope, Server,
+    Services, TlsMaterial, WebhookSettings, generation,
 };
 use natsgate_identity::{
     CertificateProvider, CertificateSettings, Identities, LogoutSettings, MembershipSettings, OidcParts,
@@ -29,6 +30,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
+use self::apis::Apis;
 use super::load::{typed, yaml};
 use super::nats::content;
 use super::problem::{Problem, Problems};
@@ -37,8 +39,8 @@ use super::store::Stores;
 use super::value::{OrText, list, scalar};
 use crate::monitor::Measure;
 
-/// How long the answer of the store of bans may take.
-const BAN_FETCH_TIMEOUT: Duration = Duration::from_secs(2);
+/// No client certificate is taken to live longer, where it has to be known how long bans must last.
+const LONGEST_CERTIFICATE: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
 /// The longest that asking a source of memberships may take; a source's own bound may be shorter.
 const MEMBERSHIP_FETCH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -131,10 +133,8 @@ pub struct ListenTlsConfig {
 pub struct DecisionParts {
     /// Decides.
     pub decider: Decider,
-    /// Takes pushed memberships.
-    pub pushes: Option<Pushes>,
-    /// Revokes.
-    pub revocations: Revocations,
+    /// Takes pushed memberships and revocations, and tells of sessions.
+    apis: Apis,
     /// Know who calls.
     callers: Arc<CallerAuthenticator>,
     /// Takes events from outside, if that is configured.
@@ -151,22 +151,14 @@ pub struct DecisionParts {
     pub notes: Vec<String>,
 }
 
-/// What takes pushed memberships, and announces them.
-pub struct Pushes {
-    /// The service.
-    pub service: Memberships,
-    /// Announces what was written and not announced yet.
-    pub relay: Arc<Relay>,
-}
-
 impl DecisionParts {
     /// What is served over gRPC, and where the log stands, for its health.
     pub fn server(&self, stores: &Stores) -> Server {
         let services = Services {
             decider: self.decider.clone(),
-            memberships: self.pushes.as_ref().map(|pushes| pushes.service.clone()),
-            revocations: Some(self.revocations.clone()),
-            sessions: Some(Sessions::new(self.revocations.clone())),
+            memberships: self.apis.memberships.clone(),
+            revocations: Some(self.apis.revocations.clone()),
+            sessions: Some(self.apis.sessions.clone()),
         };
         Server::new(services, self.tls.clone(), stores.follower.positions())
     }
@@ -178,7 +170,7 @@ impl DecisionParts {
             move || pick(callers.refusals())
         };
         let revocations = |pick: fn(RevocationCounts) -> u64| {
-            let revocations = self.revocations.clone();
+            let revocations = self.apis.revocations.clone();
             move || pick(revocations.counts())
         };
         let events = |pick: fn(&Counts) -> u64| {
@@ -244,7 +236,7 @@ impl DecisionParts {
     }
 
     /// Writes into the log what it has to know of this instance, in the background, until `stop`: the generation of its
-    /// policy, and pushed memberships that were not announced yet.
+    /// policy, and pushed memberships and bans that were not announced yet.
     pub fn announce(&self, stores: &Stores, retention: Duration, stop: &CancellationToken) {
         if let Some(policy) = &self.generation {
             let log = Arc::clone(&stores.follower) as Arc<dyn Announcer>;
@@ -260,8 +252,8 @@ impl DecisionParts {
                 stop.clone(),
             ));
         }
-        if let Some(pushes) = &self.pushes {
-            let (relay, stop) = (Arc::clone(&pushes.relay), stop.clone());
+        if let Some(relay) = &self.apis.relay {
+            let (relay, stop) = (Arc::clone(relay), stop.clone());
             tokio::spawn(async move { relay.run(retention, stop).await });
         }
     }
@@ -330,7 +322,7 @@ impl DecisionConfig {
             listener.map_err(|more| problems.extend(more)).ok()
         });
         let callers = problems.take(self.callers(base, stores, &clock));
-        let bans = self.bans(stores, &clock, &mut problems);
+        let bans = problems.take(apis::bans(stores, &clock)).flatten();
         let memberships = self.memberships(base, stores, &mut problems).await;
         let memberships = MergedMemberships::new(memberships, self.issuers(), Arc::clone(&clock));
         let memberships = Arc::new(memberships);
@@ -408,11 +400,7 @@ impl DecisionConfig {
                 .zip(policy)
                 .zip(callers)
                 .map(|(((tls, identities), policy), callers)| {
-                    let pushes = stores
-                        .pushed
-                        .as_ref()
-                        .map(|store| pushes(store, stores, &memberships, &callers, &clock));
-                    let revocations = self.revocations(stores, pushes.as_ref(), &callers, &clock);
+                    let apis = Apis::new(stores, &memberships, &callers, &clock, self.longest_life());
                     let generation = policy.generation().map(|generation| PolicyGeneration {
                         generation,
                         digest: policy.digest().to_owned(),
@@ -436,8 +424,7 @@ impl DecisionConfig {
                     DecisionParts {
                         decider: Decider::new(Arc::new(pipeline), limits, Arc::clone(&callers)),
                         callers,
-                        pushes,
-                        revocations,
+                        apis,
                         events: events.flatten(),
                         generation,
                         clock,
@@ -455,63 +442,16 @@ impl DecisionConfig {
         self.callers.iter().any(may) || self.security_events().can_revoke()
     }
 
-    /// What looks bans up, where they are kept.
-    fn bans(
-        &self,
-        stores: &Stores,
-        clock: &Arc<dyn Clock>,
-        problems: &mut Problems,
-    ) -> Option<Arc<BanLookup>> {
-        let source = BanSource::new(Arc::clone(stores.bans.as_ref()?), Arc::clone(clock));
-        // Every change of it is a log entry, so that it is kept for long does not make it old.
-        let settings = SourceCacheSettings {
-            fetch_timeout: BAN_FETCH_TIMEOUT,
-            stale_if_error: Duration::ZERO,
-            ..SourceCacheSettings::default()
-        };
-        let cached = stores.tiers.cached(source, &settings);
-        let cached = problems.take(cached.map_err(|error| Problem::new(error.key, error.problem)))?;
-        Some(Arc::new(cached))
-    }
-
-    /// What revokes, over the stores.
-    fn revocations(
-        &self,
-        stores: &Stores,
-        pushes: Option<&Pushes>,
-        callers: &Arc<CallerAuthenticator>,
-        clock: &Arc<dyn Clock>,
-    ) -> Revocations {
-        let keeping = stores
-            .bans
-            .as_ref()
-            .zip(pushes)
-            .map(|(store, pushes)| BanKeeping {
-                store: Arc::clone(store),
-                relay: Arc::clone(&pushes.relay),
-                times: BanTimes {
-                    clock_skew: stores.clock_skew,
-                    longest_life: self.longest_life(),
-                },
-            });
-        let log = Arc::clone(&stores.follower) as Arc<dyn Announcer>;
-        Revocations::new(RevocationsParts {
-            revoker: Arc::new(Revoker::new(log, keeping, Arc::clone(clock))),
-            feed: stores.feed(),
-            board: Arc::clone(&stores.board),
-            callers: Arc::clone(callers),
-            clock: Arc::clone(clock),
-            limits: RevocationsLimits::default(),
-        })
-    }
-
-    /// The longest life of any token that is accepted.
+    /// The longest that any credential lives which is accepted here. A certificate lives as long as its authority says.
     fn longest_life(&self) -> Duration {
-        let lives = self.providers.iter().map(|one| one.max_token_life + one.leeway);
-        lives
-            .max()
-            .unwrap_or_default()
-            .max(Duration::from_secs(24 * 3600))
+        if !self.certificates.is_empty() {
+            return LONGEST_CERTIFICATE;
+        }
+        let lives = self
+            .providers
+            .iter()
+            .map(|one| one.max_token_life.saturating_add(one.leeway));
+        lives.max().unwrap_or_default()
     }
 
     /// Where calls come from other machines they carry tokens, so they must be protected and their callers known.
@@ -700,27 +640,6 @@ impl DecisionConfig {
             problems
         })
     }
-}
-
-fn pushes(
-    store: &Arc<dyn MembershipStore>,
-    stores: &Stores,
-    sources: &Arc<MergedMemberships>,
-    callers: &Arc<CallerAuthenticator>,
-    clock: &Arc<dyn Clock>,
-) -> Pushes {
-    let announcer = Arc::clone(&stores.follower) as Arc<dyn Announcer>;
-    let bans: Option<Arc<dyn BanStore>> = stores.bans.clone();
-    let relay = Relay::with_bans(Arc::clone(store), bans, announcer, Arc::clone(clock));
-    let service = Memberships::new(MembershipsParts {
-        store: Arc::clone(store),
-        relay: Arc::clone(&relay),
-        callers: Arc::clone(callers),
-        others: Some(Arc::clone(sources) as Arc<dyn OtherSources>),
-        clock: Arc::clone(clock),
-        limits: MembershipsLimits::default(),
-    });
-    Pushes { service, relay }
 }
 
 /// The provider of `settings`, which stand in the list `list` of the section `decision`.

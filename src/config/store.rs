@@ -28,8 +28,10 @@ const DOCUMENT_BYTES: u64 = 16 * 1024 * 1024;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoreConfig {
-    /// Redis: caches and the revocation log, shared by all instances. Left out, both are in this process: for
-    /// `natsgate all` by itself, or a single `natsgate decision`.
+    /// Redis: caches, the revocation log, and what shims tell of themselves, shared by all instances and shims. Left out, all of it
+    /// is in this process: for `natsgate all` by itself, or a single `natsgate decision` whose shims hear of no revocation. What was
+    /// revoked is forgotten then when the process ends (bans are not), so where anybody may revoke, tokens from before the start are
+    /// asked about at their provider, or count for `decision.degraded_grant_life` at a time.
     pub redis: Option<RedisSettings>,
     /// What everything in Redis is sealed with; every instance needs the same. At least 32 bytes; make one with
     /// `openssl rand -base64 32`.
@@ -42,7 +44,8 @@ pub struct StoreConfig {
     pub follow: FollowerSettings,
     /// The caches in front of all sources.
     pub lookups: LookupSettings,
-    /// Where memberships are kept that backends push over the gRPC API (`MembershipService`). Left out, none can be pushed.
+    /// Where memberships are kept that backends push over the gRPC API (`MembershipService`), and bans (`RevocationService`). Left
+    /// out, none can be pushed, and nobody can be banned.
     pub pushed: Option<PushedConfig>,
 }
 
