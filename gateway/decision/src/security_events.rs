@@ -1,9 +1,9 @@
-//! Events from outside that revoke: a provider says that somebody logged out ([`backchannel_logout`]), some other system says
+//! Events from outside that revoke: a provider says that somebody logged out (`backchannel_logout`), some other system says
 //! whatever its [`webhook`] was configured to mean. HTTP with answers as plain as can be; every call that is accepted becomes
 //! entries of the revocation log.
 //!
 //! Nobody is believed who does not prove who he is, by a provider's signature or a shared secret, in every single call; and no call
-//! counts twice: the log itself keeps what was carried out, so that every instance knows it ([`entry`]). What was refused
+//! counts twice: the log itself keeps what was carried out, so that every instance knows it (`entry`). What was refused
 //! is counted ([`counts`]), and told of in the log at a rate that no flood can raise. No answer repeats what was sent.
 //!
 //! Not here: what is signed and by whom (a logout token is checked by a [`LogoutVerifier`]), and what a revocation does.
