@@ -51,7 +51,11 @@ pub async fn prepare(loaded: &Loaded) -> anyhow::Result<Prepared> {
     let clock = Arc::new(SystemClock);
     let settings = shim.settings(&loaded.base)?;
     loaded.config.store.check_shared()?;
-    let stores = loaded.config.store.open(&loaded.base, clock.clone()).await?;
+    let stores = loaded
+        .config
+        .store
+        .open(&loaded.base, clock.clone(), decision.can_revoke());
+    let stores = stores.await?;
     let parts = decision.parts(&loaded.base, &stores, clock.clone()).await?;
     super::tell(&parts.notes);
     let decider = InProcess(parts.decider.clone());

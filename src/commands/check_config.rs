@@ -72,13 +72,20 @@ async fn check(loaded: &Loaded) -> Result<Checked, Problems> {
             if let Err(more) = shim.decision_point(base) {
                 problems.extend(more);
             }
+            // With a decision service in the same file everything there is checked, below.
+            if config.decision.is_none()
+                && let Err(more) = config.store.check_watching(base)
+            {
+                problems.extend(more);
+            }
         }
     }
     if let Some(decision) = &config.decision {
         good_for.push("natsgate decision");
         let clock = Arc::new(SystemClock);
         // Stores of this process alone stand in for the configured ones, which are checked and not opened.
-        let stores = StoreConfig::default().open(base, clock.clone()).await;
+        let stand_in = StoreConfig::default();
+        let stores = stand_in.open(base, clock.clone(), decision.can_revoke()).await;
         match stores {
             Ok(mut stores) => {
                 stores.clock_skew = config.store.follow.clock_skew;

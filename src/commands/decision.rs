@@ -22,7 +22,18 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
     lifecycle::block_on(async {
         let clock = Arc::new(SystemClock);
         loaded.config.store.check_shared()?;
-        let stores = loaded.config.store.open(&loaded.base, clock.clone()).await?;
+        let can_revoke = config.can_revoke();
+        if can_revoke && loaded.config.store.redis.is_none() {
+            tracing::warn!(
+                "store.redis is missing: what is revoked here voids what decisions rest on, and reaches no shim, so that live \
+                 sessions go on until they end by themselves"
+            );
+        }
+        let stores = loaded
+            .config
+            .store
+            .open(&loaded.base, clock.clone(), can_revoke)
+            .await?;
         let parts = config.parts(&loaded.base, &stores, clock).await?;
         super::tell(&parts.notes);
         let stop = lifecycle::stop_signal()?;

@@ -1,5 +1,7 @@
 //! `decision`: whom the decision service listens to, whom it believes, and by which rules it decides.
 
+mod apis;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -9,11 +11,11 @@ use std::time::Duration;
 
 use natsgate_core::{
     Announcer, CacheTimes, Clock, Deadline, Failure, IdentityProvider, Lookup, MembershipSource,
-    MembershipStore, MergedMemberships, OtherSources, PolicyGeneration,
+    MergedMemberships, PolicyGeneration,
 };
 use natsgate_decision::{
-    CallerAuthenticator, CallerSettings, CredentialSource, Decider, DeciderLimits, Memberships,
-    MembershipsLimits, MembershipsParts, Pipeline, Relay, Server, Services, TlsMaterial, generation,
+    CallerAuthenticator, CallerSettings, CredentialSource, Decider, DeciderLimits, Pipeline, Revoker, Scope,
+    Server, Services, TlsMaterial, generation,
 };
 use natsgate_identity::{
     CertificateProvider, CertificateSettings, Identities, MembershipSettings, OidcParts, OidcProvider,
@@ -30,9 +32,13 @@ use super::nats::content;
 use super::problem::{Problem, Problems};
 use super::store::Stores;
 use super::value::{OrText, list, scalar};
+use apis::Apis;
 
 /// The longest that asking a source of memberships may take; a source's own bound may be shorter.
 const MEMBERSHIP_FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// No client certificate is taken to live longer, where it has to be known how long bans must last.
+const LONGEST_CERTIFICATE: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
 /// The decision service.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -114,8 +120,8 @@ pub struct ListenTlsConfig {
 pub struct DecisionParts {
     /// Decides.
     pub decider: Decider,
-    /// Takes pushed memberships.
-    pub pushes: Option<Pushes>,
+    /// Takes pushed memberships and revocations, and tells of sessions.
+    apis: Apis,
     /// The policy's generation, if it has one.
     generation: Option<PolicyGeneration>,
     /// Tells the time.
@@ -128,26 +134,26 @@ pub struct DecisionParts {
     pub notes: Vec<String>,
 }
 
-/// What takes pushed memberships, and announces them.
-pub struct Pushes {
-    /// The service.
-    pub service: Memberships,
-    /// Announces what was written and not announced yet.
-    pub relay: Arc<Relay>,
-}
-
 impl DecisionParts {
+    /// Revokes, for parts of this process that may.
+    #[allow(dead_code, reason = "for what revokes beside the gRPC API")]
+    pub fn revoker(&self) -> Arc<Revoker> {
+        Arc::clone(&self.apis.revoker)
+    }
+
     /// What is served over gRPC, and where the log stands, for its health.
     pub fn server(&self, stores: &Stores) -> Server {
         let services = Services {
             decider: self.decider.clone(),
-            memberships: self.pushes.as_ref().map(|pushes| pushes.service.clone()),
+            memberships: self.apis.memberships.clone(),
+            revocations: Some(self.apis.revocations.clone()),
+            sessions: Some(self.apis.sessions.clone()),
         };
         Server::new(services, self.tls.clone(), stores.follower.positions())
     }
 
     /// Writes into the log what it has to know of this instance, in the background, until `stop`: the generation of its
-    /// policy, and pushed memberships that were not announced yet.
+    /// policy, and pushed memberships and bans that were not announced yet.
     pub fn announce(&self, stores: &Stores, retention: Duration, stop: &CancellationToken) {
         if let Some(policy) = &self.generation {
             let log = Arc::clone(&stores.follower) as Arc<dyn Announcer>;
@@ -163,8 +169,8 @@ impl DecisionParts {
                 stop.clone(),
             ));
         }
-        if let Some(pushes) = &self.pushes {
-            let (relay, stop) = (Arc::clone(&pushes.relay), stop.clone());
+        if let Some(relay) = &self.apis.relay {
+            let (relay, stop) = (Arc::clone(relay), stop.clone());
             tokio::spawn(async move { relay.run(retention, stop).await });
         }
     }
@@ -291,44 +297,61 @@ impl DecisionConfig {
                     .to_owned(),
             );
         }
-        let parts =
-            tls.zip(identities)
-                .zip(policy)
-                .zip(callers)
-                .map(|(((tls, identities), policy), callers)| {
-                    let pushes = stores
-                        .pushed
-                        .as_ref()
-                        .map(|store| pushes(store, stores, &memberships, &callers, &clock));
-                    let generation = policy.generation().map(|generation| PolicyGeneration {
-                        generation,
-                        digest: policy.digest().to_owned(),
-                    });
-                    let pipeline = Pipeline {
-                        identities: Arc::new(identities),
-                        memberships,
-                        policy,
-                        credentials: self.credentials.clone(),
-                        max_token_bytes: self.max_token_bytes,
-                        freshness: stores.freshness(),
-                        degraded_grant_life: self.degraded_grant_life,
-                        clock: Arc::clone(&clock),
-                    };
-                    let limits = DeciderLimits {
-                        max_in_flight: self.max_in_flight,
-                        max_decision_time: self.max_decision_time,
-                    };
-                    DecisionParts {
-                        decider: Decider::new(Arc::new(pipeline), limits, callers),
-                        pushes,
-                        generation,
-                        clock,
-                        listen: self.listen,
-                        tls,
-                        notes,
-                    }
+        let bans = problems.take(apis::bans(stores, &clock));
+        let parts = tls.zip(identities).zip(policy).zip(callers).zip(bans).map(
+            |((((tls, identities), policy), callers), bans)| {
+                let apis = Apis::new(stores, &memberships, &callers, &clock, self.longest_life());
+                let generation = policy.generation().map(|generation| PolicyGeneration {
+                    generation,
+                    digest: policy.digest().to_owned(),
                 });
+                let pipeline = Pipeline {
+                    identities: Arc::new(identities),
+                    memberships,
+                    policy,
+                    credentials: self.credentials.clone(),
+                    max_token_bytes: self.max_token_bytes,
+                    freshness: stores.freshness(),
+                    bans,
+                    sealing: Arc::clone(&stores.sealing),
+                    degraded_grant_life: self.degraded_grant_life,
+                    clock: Arc::clone(&clock),
+                };
+                let limits = DeciderLimits {
+                    max_in_flight: self.max_in_flight,
+                    max_decision_time: self.max_decision_time,
+                };
+                DecisionParts {
+                    decider: Decider::new(Arc::new(pipeline), limits, callers),
+                    apis,
+                    generation,
+                    clock,
+                    listen: self.listen,
+                    tls,
+                    notes,
+                }
+            },
+        );
         problems.or(parts)
+    }
+
+    /// Whether anybody may revoke here.
+    pub fn can_revoke(&self) -> bool {
+        self.callers
+            .iter()
+            .any(|caller| caller.scopes.contains(&Scope::Revoke))
+    }
+
+    /// The longest that any credential lives which is accepted here. A certificate lives as long as its authority says.
+    fn longest_life(&self) -> Duration {
+        if !self.certificates.is_empty() {
+            return LONGEST_CERTIFICATE;
+        }
+        let lives = self
+            .providers
+            .iter()
+            .map(|one| one.max_token_life.saturating_add(one.leeway));
+        lives.max().unwrap_or_default()
     }
 
     /// Where calls come from other machines they carry tokens, so they must be protected and their callers known.
@@ -517,26 +540,6 @@ impl DecisionConfig {
             problems
         })
     }
-}
-
-fn pushes(
-    store: &Arc<dyn MembershipStore>,
-    stores: &Stores,
-    sources: &Arc<MergedMemberships>,
-    callers: &Arc<CallerAuthenticator>,
-    clock: &Arc<dyn Clock>,
-) -> Pushes {
-    let announcer = Arc::clone(&stores.follower) as Arc<dyn Announcer>;
-    let relay = Relay::new(Arc::clone(store), announcer, Arc::clone(clock));
-    let service = Memberships::new(MembershipsParts {
-        store: Arc::clone(store),
-        relay: Arc::clone(&relay),
-        callers: Arc::clone(callers),
-        others: Some(Arc::clone(sources) as Arc<dyn OtherSources>),
-        clock: Arc::clone(clock),
-        limits: MembershipsLimits::default(),
-    });
-    Pushes { service, relay }
 }
 
 /// The provider of `settings`, which stand in the list `list` of the section `decision`.

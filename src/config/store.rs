@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use natsgate_core::{Cache, Clock, Freshness, MembershipStore, RevocationLog};
+use natsgate_core::{
+    BanStore, Board, Cache, Clock, Freshness, MembershipStore, RevocationFeed, RevocationLog, Sealing,
+};
 use natsgate_postgres::{Pool, PostgresSettings};
 use natsgate_store::{
-    FileMembershipStore, Follower, FollowerSettings, InProcessCache, InProcessLog, LogSettings,
-    LookupSettings, LookupTiers, PostgresMembershipStore, RedisCache, RedisConnection, RedisLog,
-    RedisSettings, Secrets,
+    FileMembershipStore, Follower, FollowerSettings, InProcessBoard, InProcessCache, InProcessLog,
+    LogSettings, LookupSettings, LookupTiers, PostgresMembershipStore, RedisBoard, RedisCache,
+    RedisConnection, RedisLog, RedisSettings, Secrets, WatchedLog,
 };
 use schemars::JsonSchema;
 use secrecy::SecretString;
@@ -26,8 +28,10 @@ const DOCUMENT_BYTES: u64 = 16 * 1024 * 1024;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoreConfig {
-    /// Redis: caches and the revocation log, shared by all instances. Left out, both are in this process: for
-    /// `natsgate all` by itself, or a single `natsgate decision`.
+    /// Redis: caches, the revocation log, and what shims tell of themselves, shared by all instances and shims. Left out, all of it
+    /// is in this process: for `natsgate all` by itself, or a single `natsgate decision` whose shims hear of no revocation. What was
+    /// revoked is forgotten then when the process ends (bans are not), so where anybody may revoke, tokens from before the start are
+    /// asked about at their provider, or count for `decision.degraded_grant_life` at a time.
     pub redis: Option<RedisSettings>,
     /// What everything in Redis is sealed with; every instance needs the same. At least 32 bytes; make one with
     /// `openssl rand -base64 32`.
@@ -40,7 +44,8 @@ pub struct StoreConfig {
     pub follow: FollowerSettings,
     /// The caches in front of all sources.
     pub lookups: LookupSettings,
-    /// Where memberships are kept that backends push over the gRPC API (`MembershipService`). Left out, none can be pushed.
+    /// Where memberships are kept that backends push over the gRPC API (`MembershipService`), and bans (`RevocationService`). Left
+    /// out, none can be pushed, and nobody can be banned.
     pub pushed: Option<PushedConfig>,
 }
 
@@ -87,8 +92,16 @@ pub struct Stores {
     pub documents: Arc<dyn Cache>,
     /// In front of all sources.
     pub tiers: Arc<LookupTiers>,
+    /// What this process has applied of the log, entry by entry.
+    pub feed: Arc<dyn RevocationFeed>,
+    /// What shims tell of themselves.
+    pub board: Arc<dyn Board>,
     /// Keeps pushed memberships.
     pub pushed: Option<Arc<dyn MembershipStore>>,
+    /// Keeps bans: in the same place.
+    pub bans: Option<Arc<dyn BanStore>>,
+    /// Seals what shims keep of sessions for the decision services.
+    pub sealing: Arc<dyn Sealing>,
     /// How long after a new beginning of the log others may still write into it what it lost.
     pub settle: Duration,
     /// How far a token's clock may be ahead of the log's.
@@ -102,6 +115,20 @@ impl Stores {
     }
 }
 
+/// What somebody works with who reads the log and never writes it: a shim.
+#[allow(dead_code, reason = "for `natsgate shim`")]
+pub struct Watching {
+    /// Follows the log; ends when it is dropped.
+    pub follower: Arc<Follower>,
+    /// What it has applied, entry by entry.
+    pub feed: Arc<dyn RevocationFeed>,
+    /// What shims tell of themselves.
+    pub board: Arc<dyn Board>,
+}
+
+/// Where pushed memberships and bans are kept.
+type Pushed = (Arc<dyn MembershipStore>, Arc<dyn BanStore>);
+
 impl StoreConfig {
     /// Checks everything that can be checked without opening or connecting to anything.
     ///
@@ -109,21 +136,11 @@ impl StoreConfig {
     /// All that is wrong.
     pub fn check(&self, base: &Path) -> Result<(), Problems> {
         let mut problems = Problems::default();
-        problems.take(self.secrets());
+        self.check_redis(base, &mut problems);
         problems.take(self.log.validate("store.log").map_err(of_store));
-        problems.take(self.follow.validate("store.follow").map_err(of_store));
         problems.take(self.lookups.validate().map_err(at_store));
-        if let Some(redis) = self.redis_settings(base) {
-            problems.take(redis.validate().map_err(at_store));
-            let tls = redis.tls.unwrap_or_default();
-            if let Some(path) = &tls.ca_file {
-                problems.take(super::tls::authorities("store.redis.tls.ca_file", path));
-            }
-            if let (Some(cert), Some(key)) = (&tls.cert_file, &tls.key_file) {
-                let (at_cert, at_key) = ("store.redis.tls.cert_file", "store.redis.tls.key_file");
-                problems.take(super::tls::identity((at_cert, cert), (at_key, key)));
-            }
-        } else if self.secret.is_some() || self.log.replicas > 0 || !self.previous_secrets.is_empty() {
+        let of_redis = self.secret.is_some() || self.log.replicas > 0 || !self.previous_secrets.is_empty();
+        if self.redis.is_none() && of_redis {
             problems.push(Problem::new(
                 "store.redis",
                 "is missing: store.secret, store.previous_secrets and store.log.replicas are of no use without it",
@@ -155,6 +172,35 @@ impl StoreConfig {
         problems.or(Some(()))
     }
 
+    /// Checks what a shim uses of it, in the same way.
+    ///
+    /// # Errors
+    /// All that is wrong.
+    pub fn check_watching(&self, base: &Path) -> Result<(), Problems> {
+        let mut problems = Problems::default();
+        if self.redis.is_some() {
+            self.check_redis(base, &mut problems);
+        }
+        problems.or(Some(()))
+    }
+
+    fn check_redis(&self, base: &Path, problems: &mut Problems) {
+        problems.take(self.secrets());
+        problems.take(self.follow.validate("store.follow").map_err(of_store));
+        let Some(redis) = self.redis_settings(base) else {
+            return;
+        };
+        problems.take(redis.validate().map_err(at_store));
+        let tls = redis.tls.unwrap_or_default();
+        if let Some(path) = &tls.ca_file {
+            problems.take(super::tls::authorities("store.redis.tls.ca_file", path));
+        }
+        if let (Some(cert), Some(key)) = (&tls.cert_file, &tls.key_file) {
+            let (at_cert, at_key) = ("store.redis.tls.cert_file", "store.redis.tls.key_file");
+            problems.take(super::tls::identity((at_cert, cert), (at_key, key)));
+        }
+    }
+
     /// Checks what a decision service needs that is one of several: what is pushed to one must reach the others' caches.
     ///
     /// # Errors
@@ -170,33 +216,28 @@ impl StoreConfig {
         Ok(())
     }
 
-    /// Opens everything; paths start from `base`. Redis and PostgreSQL need not be there.
+    /// Opens everything; paths start from `base`. Redis and PostgreSQL need not be there. `can_revoke`: whether anybody may
+    /// revoke here, so that an earlier process may have revoked what a log in memory does not know of.
     ///
     /// # Errors
     /// All that is wrong with the settings, or a file that cannot be opened.
-    pub async fn open(&self, base: &Path, clock: Arc<dyn Clock>) -> anyhow::Result<Stores> {
+    pub async fn open(&self, base: &Path, clock: Arc<dyn Clock>, can_revoke: bool) -> anyhow::Result<Stores> {
         self.check(base)?;
         let secrets = self.secrets()?;
-        let (log, documents, shared) = match self.redis_settings(base) {
-            Some(settings) => {
-                let connection = RedisConnection::new(&settings).map_err(at_store)?;
-                let log = RedisLog::new(&connection, &secrets, &self.log, Arc::clone(&clock))?;
-                let cache = RedisCache::new(connection, &secrets, settings.max_value_bytes)?;
-                let cache: Arc<dyn Cache> = Arc::new(cache);
-                (
-                    Arc::new(log) as Arc<dyn RevocationLog>,
-                    Arc::clone(&cache),
-                    Some(cache),
-                )
-            }
+        let shared = match self.redis_settings(base) {
+            Some(settings) => Some(Shared::new(&settings, &secrets, &self.log, &clock)?),
+            None => None,
+        };
+        let (log, documents, board, shared) = match shared {
+            Some(Shared { log, cache, board }) => (log, Arc::clone(&cache), board, Some(cache)),
             None => {
-                // Nothing can have been revoked before that a token from before would have to be held against: see
-                // ARCHITECTURE.md, "Freshness".
-                let log = InProcessLog::new(&self.log, None, Arc::clone(&clock));
+                let complete_since = can_revoke.then(|| clock.now());
+                let log = InProcessLog::new(&self.log, complete_since, Arc::clone(&clock));
                 let documents = InProcessCache::new(DOCUMENT_BYTES, Arc::clone(&clock));
                 (
                     Arc::new(log) as Arc<dyn RevocationLog>,
                     Arc::new(documents) as Arc<dyn Cache>,
+                    Arc::new(InProcessBoard::new()) as Arc<dyn Board>,
                     None,
                 )
             }
@@ -210,11 +251,16 @@ impl StoreConfig {
             clock,
         )
         .map_err(at_store)?;
+        let (pushed, bans) = self.open_pushed(base).await?.unzip();
         Ok(Stores {
+            feed: Arc::clone(&follower) as Arc<dyn RevocationFeed>,
             follower,
             documents,
             tiers,
-            pushed: self.open_pushed(base).await?,
+            board,
+            pushed,
+            bans,
+            sealing: Arc::new(secrets.sealer("recheck basis")?),
             settle: match self.redis {
                 Some(_) => self.follow.max_lag.saturating_mul(2),
                 None => Duration::ZERO,
@@ -223,14 +269,37 @@ impl StoreConfig {
         })
     }
 
-    async fn open_pushed(&self, base: &Path) -> anyhow::Result<Option<Arc<dyn MembershipStore>>> {
+    /// Opens what a shim uses: the log, to read, and what shims tell of themselves. None without Redis: then there is no log
+    /// that another process writes. Redis need not be there.
+    ///
+    /// # Errors
+    /// All that is wrong with the settings.
+    #[allow(dead_code, reason = "for `natsgate shim`")]
+    pub fn open_watching(&self, base: &Path, clock: Arc<dyn Clock>) -> anyhow::Result<Option<Watching>> {
+        self.check_watching(base)?;
+        let Some(settings) = self.redis_settings(base) else {
+            return Ok(None);
+        };
+        let secrets = self.secrets()?;
+        let connection = RedisConnection::new(&settings).map_err(at_store)?;
+        let log = WatchedLog::new(&connection, &secrets)?;
+        let follower = Follower::start(Arc::new(log), self.follow.clone(), clock);
+        Ok(Some(Watching {
+            feed: Arc::clone(&follower) as Arc<dyn RevocationFeed>,
+            follower,
+            board: Arc::new(RedisBoard::new(&connection, &secrets)?),
+        }))
+    }
+
+    async fn open_pushed(&self, base: &Path) -> anyhow::Result<Option<Pushed>> {
         Ok(match &self.pushed {
             None => None,
             Some(PushedConfig::File(file)) => {
                 let store = FileMembershipStore::open(base.join(&file.path))
                     .await
                     .context("store.pushed.file")?;
-                Some(Arc::new(store))
+                let store = Arc::new(store);
+                Some((Arc::clone(&store) as Arc<dyn MembershipStore>, store))
             }
             Some(PushedConfig::Postgres(config)) => {
                 let settings = self.postgres_settings(base).context("store.pushed.postgres")?;
@@ -238,7 +307,8 @@ impl StoreConfig {
                 let store = PostgresMembershipStore::new(pool, &config.schema).map_err(|error| {
                     Problem::new(format!("store.pushed.postgres.{}", error.key), error.problem)
                 })?;
-                Some(Arc::new(store))
+                let store = Arc::new(store);
+                Some((Arc::clone(&store) as Arc<dyn MembershipStore>, store))
             }
         })
     }
@@ -274,6 +344,32 @@ impl StoreConfig {
             return None;
         };
         Some(postgres_from(&settings.database, base))
+    }
+}
+
+/// What is in Redis, by one connection.
+struct Shared {
+    log: Arc<dyn RevocationLog>,
+    cache: Arc<dyn Cache>,
+    board: Arc<dyn Board>,
+}
+
+impl Shared {
+    fn new(
+        settings: &RedisSettings,
+        secrets: &Secrets,
+        log: &LogSettings,
+        clock: &Arc<dyn Clock>,
+    ) -> anyhow::Result<Self> {
+        let connection = RedisConnection::new(settings).map_err(at_store)?;
+        let log = RedisLog::new(&connection, secrets, log, Arc::clone(clock))?;
+        let board = RedisBoard::new(&connection, secrets)?;
+        let cache = RedisCache::new(connection, secrets, settings.max_value_bytes)?;
+        Ok(Self {
+            log: Arc::new(log),
+            cache: Arc::new(cache),
+            board: Arc::new(board),
+        })
     }
 }
 
