@@ -36,7 +36,7 @@ use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 
-use crate::faults::{FaultyLog, FaultyBans};
+use crate::faults::{FaultyBans, FaultyLog};
 
 /// The issuer whose people there are.
 pub(crate) const ISSUER: &str = "https://idp.example";

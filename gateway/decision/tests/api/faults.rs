@@ -5,9 +5,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use natsgate_core::{
-    Announced, Announcement, Announcer, Appended, Ban, BanStore, BanStoreError, BanWritten, Concern, Deadline,
-    EntryId, Idempotency, Lifted, LogError, Membership, MembershipFilter, MembershipKey, MembershipPage,
-    MembershipStore, MembershipStoreError, MembershipWrite, NewEntry, Pace, Principal, Purged, Written,
+    Announced, Announcement, Announcer, Appended, Ban, BanStore, BanStoreError, BanWritten, Concern,
+    Deadline, EntryId, Idempotency, Lifted, LogError, Membership, MembershipFilter, MembershipKey,
+    MembershipPage, MembershipStore, MembershipStoreError, MembershipWrite, NewEntry, Pace, Principal,
+    Purged, Written,
 };
 use natsgate_store::{FileMembershipStore, Follower};
 use tempfile::TempDir;

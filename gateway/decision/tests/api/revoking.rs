@@ -331,7 +331,10 @@ async fn a_repetition_is_answered_as_the_first_call_was_however_long_it_waits() 
     assert_eq!(reason(&status), "IDEMPOTENCY_KEY_REUSED");
     let entries = desk.entries();
     let ids: std::collections::HashSet<_> = entries.iter().map(|entry| entry.id).collect();
-    assert_eq!((entries.len(), ids.len(), desk.bans.bans().await.len()), (3, 3, 1));
+    assert_eq!(
+        (entries.len(), ids.len(), desk.bans.bans().await.len()),
+        (3, 3, 1)
+    );
 }
 
 #[tokio::test]
