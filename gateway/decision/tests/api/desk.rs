@@ -36,7 +36,7 @@ use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 
-use crate::faults::{FaultyLog, TestBans};
+use crate::faults::{FaultyBans, FaultyLog};
 
 /// The issuer whose people there are.
 pub(crate) const ISSUER: &str = "https://idp.example";
@@ -48,7 +48,7 @@ pub(crate) const LIFE: Duration = Duration::from_secs(3600);
 pub(crate) struct Desk {
     pub(crate) log: Arc<FaultyLog>,
     pub(crate) board: Arc<InProcessBoard>,
-    pub(crate) bans: Arc<TestBans>,
+    pub(crate) bans: Arc<FaultyBans>,
     pub(crate) relay: Arc<Relay>,
     pub(crate) revoker: Arc<Revoker>,
     pub(crate) revocations: Revocations,
@@ -178,7 +178,7 @@ impl Desk {
         let provider = Arc::new(Plain { clock: clock.clone() });
         let named = Some((provider.clone() as Arc<dyn IdentityProvider>, vec!["corp".into()]));
         let callers = Arc::new(CallerAuthenticator::new(&callers(), named, clock.clone()).unwrap());
-        let bans = Arc::new(TestBans::default());
+        let bans = Arc::new(FaultyBans::new().await);
         let relay = Relay::with_bans(bans.clone(), Some(bans.clone()), log.clone(), clock.clone());
         let keeping = options.bans.then(|| BanKeeping {
             store: bans.clone(),
@@ -291,8 +291,8 @@ impl Desk {
         self.log.follower.after(&beginning, 1000).unwrap()
     }
 
-    pub(crate) fn ban(&self) -> Ban {
-        let bans = self.bans.bans();
+    pub(crate) async fn ban(&self) -> Ban {
+        let bans = self.bans.bans().await;
         assert_eq!(bans.len(), 1, "{bans:?}");
         bans.into_iter().next().unwrap()
     }

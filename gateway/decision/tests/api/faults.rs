@@ -1,18 +1,20 @@
 //! A log and a store of bans that fail, or hang, where a test wants them to.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use natsgate_core::{
-    Announced, Announcement, Announcer, Appended, Ban, BanStore, BanStoreError, BanWritten, Change, Concern,
+    Announced, Announcement, Announcer, Appended, Ban, BanStore, BanStoreError, BanWritten, Concern,
     Deadline, EntryId, Idempotency, Lifted, LogError, Membership, MembershipFilter, MembershipKey,
     MembershipPage, MembershipStore, MembershipStoreError, MembershipWrite, NewEntry, Pace, Principal,
     Purged, Written,
 };
-use natsgate_store::Follower;
+use natsgate_store::{FileMembershipStore, Follower};
+use tempfile::TempDir;
 use tokio::sync::watch;
+
+use crate::desk::soon;
 
 /// What goes wrong with the next call, and only with that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,33 +95,40 @@ impl Announcer for FaultyLog {
     }
 }
 
-/// Bans in memory, with their outbox.
-#[derive(Default)]
-pub(crate) struct TestBans {
-    held: Mutex<Held>,
+/// A store of bans, with its outbox, that may fail.
+pub(crate) struct FaultyBans {
+    store: FileMembershipStore,
     /// What goes wrong with writing.
     pub(crate) writing: Faulty,
     /// What goes wrong with noting that something was announced.
     pub(crate) noting: Faulty,
     /// What goes wrong with reading.
     pub(crate) reading: Faulty,
+    _folder: TempDir,
 }
 
-#[derive(Default)]
-struct Held {
-    bans: Vec<Ban>,
-    done: HashMap<[u8; 32], ([u8; 32], EntryId, EntryId)>,
-    outbox: Vec<(Announcement, Option<Announced>)>,
-}
-
-impl TestBans {
-    pub(crate) fn bans(&self) -> Vec<Ban> {
-        self.held.lock().unwrap().bans.clone()
+impl FaultyBans {
+    pub(crate) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("memberships.redb");
+        Self {
+            store: FileMembershipStore::open(path).await.unwrap(),
+            writing: Faulty::default(),
+            noting: Faulty::default(),
+            reading: Faulty::default(),
+            _folder: folder,
+        }
     }
 
-    pub(crate) fn pending(&self) -> usize {
-        let held = self.held.lock().unwrap();
-        held.outbox.iter().filter(|(_, done)| done.is_none()).count()
+    /// All there are, ended or lifted too.
+    pub(crate) async fn bans(&self) -> Vec<Ban> {
+        let all = BanStore::list(&self.store, true, None, 1000, UNIX_EPOCH, soon());
+        all.await.unwrap()
+    }
+
+    /// How many announcements are not known to stand in the log.
+    pub(crate) async fn pending(&self) -> usize {
+        self.store.pending(1000, soon()).await.unwrap().len()
     }
 }
 
@@ -130,96 +139,16 @@ fn away() -> BanStoreError {
     }
 }
 
-impl Held {
-    fn written(&self, ban: EntryId, entry: EntryId, repeated: bool) -> BanWritten {
-        let ban = self.bans.iter().find(|one| one.id == ban).unwrap().clone();
-        let told = self.outbox.iter().find(|(one, _)| one.id == entry);
-        let (pending, announced) = match told {
-            None => (None, None),
-            Some((_, Some(announced))) => (None, Some(announced.clone())),
-            Some((pending, None)) => (Some(pending.clone()), None),
-        };
-        BanWritten {
-            ban,
-            pending,
-            announced,
-            repeated,
-        }
-    }
-
-    fn repeated(&self, idempotency: &Idempotency) -> Option<Result<BanWritten, BanStoreError>> {
-        let (body, ban, entry) = self.done.get(&idempotency.key)?;
-        Some(if *body == idempotency.body {
-            Ok(self.written(*ban, *entry, true))
-        } else {
-            Err(BanStoreError::KeyReused)
-        })
-    }
-
-    fn announce(&mut self, id: EntryId, at: SystemTime, change: Change) {
-        self.outbox.push((Announcement { id, at, change }, None));
-    }
-
-    fn impose(
-        &mut self,
-        ban: &Ban,
-        pace: Pace,
-        idempotency: &Idempotency,
-    ) -> Result<BanWritten, BanStoreError> {
-        if let Some(before) = self.repeated(idempotency) {
-            return before;
-        }
-        self.bans.push(ban.clone());
-        let change = Change::Revoked {
-            selector: ban.selector.clone(),
-            reason: ban.reason.clone(),
-            actor: ban.actor.clone(),
-            pace,
-            ban: Some(ban.scope),
-        };
-        self.announce(ban.id, ban.imposed_at, change);
-        self.done
-            .insert(idempotency.key, (idempotency.body, ban.id, ban.id));
-        Ok(self.written(ban.id, ban.id, false))
-    }
-
-    fn lift(
-        &mut self,
-        id: EntryId,
-        entry: EntryId,
-        lifted: &Lifted,
-        idempotency: &Idempotency,
-    ) -> Result<BanWritten, BanStoreError> {
-        if let Some(before) = self.repeated(idempotency) {
-            return before;
-        }
-        let ban = self.bans.iter_mut().find(|one| one.id == id);
-        let ban = ban.ok_or(BanStoreError::NotFound)?;
-        if ban.lifted.is_none() {
-            ban.lifted = Some(lifted.clone());
-            let change = Change::BanLifted {
-                ban: id,
-                selector: ban.selector.clone(),
-                reason: lifted.reason.clone(),
-                actor: lifted.actor.clone(),
-            };
-            self.announce(entry, lifted.at, change);
-        }
-        self.done.insert(idempotency.key, (idempotency.body, id, entry));
-        Ok(self.written(id, entry, false))
-    }
-}
-
 #[async_trait]
-impl BanStore for TestBans {
+impl BanStore for FaultyBans {
     async fn impose(
         &self,
         ban: &Ban,
         pace: Pace,
         idempotency: &Idempotency,
-        _: Deadline,
+        deadline: Deadline,
     ) -> Result<BanWritten, BanStoreError> {
-        let work = async { self.held.lock().unwrap().impose(ban, pace, idempotency) };
+        let work = self.store.impose(ban, pace, idempotency, deadline);
         self.writing.run(work).await.unwrap_or_else(|| Err(away()))
     }
 
@@ -229,9 +158,9 @@ impl BanStore for TestBans {
         entry: EntryId,
         lifted: &Lifted,
         idempotency: &Idempotency,
-        _: Deadline,
+        deadline: Deadline,
     ) -> Result<BanWritten, BanStoreError> {
-        let work = async { self.held.lock().unwrap().lift(id, entry, lifted, idempotency) };
+        let work = self.store.lift(id, entry, lifted, idempotency, deadline);
         self.writing.run(work).await.unwrap_or_else(|| Err(away()))
     }
 
@@ -239,17 +168,10 @@ impl BanStore for TestBans {
         &self,
         concerns: &[Concern],
         now: SystemTime,
-        _: Deadline,
+        deadline: Deadline,
     ) -> Result<Vec<Ban>, BanStoreError> {
-        let wanted = |ban: &Ban| {
-            ban.is_in_force(now)
-                && ban
-                    .selector
-                    .ban_concern()
-                    .is_some_and(|one| concerns.contains(&one))
-        };
-        let work = async { self.bans().into_iter().filter(wanted).collect() };
-        self.reading.run(work).await.ok_or_else(away)
+        let work = self.store.in_force(concerns, now, deadline);
+        self.reading.run(work).await.unwrap_or_else(|| Err(away()))
     }
 
     async fn list(
@@ -258,75 +180,69 @@ impl BanStore for TestBans {
         after: Option<EntryId>,
         limit: usize,
         now: SystemTime,
-        _: Deadline,
+        deadline: Deadline,
     ) -> Result<Vec<Ban>, BanStoreError> {
-        let mut bans = self.bans();
-        bans.sort_by_key(|ban| ban.id.0);
-        bans.retain(|ban| (all || ban.is_in_force(now)) && after.is_none_or(|after| ban.id.0 > after.0));
-        bans.truncate(limit);
-        let work = async { bans };
-        self.reading.run(work).await.ok_or_else(away)
+        let work = BanStore::list(&self.store, all, after, limit, now, deadline);
+        self.reading.run(work).await.unwrap_or_else(|| Err(away()))
     }
 
-    async fn purge_bans(&self, before: SystemTime, _: Deadline) -> Result<u64, BanStoreError> {
-        let mut held = self.held.lock().unwrap();
-        let all = held.bans.len();
-        held.bans.retain(|ban| ban.ends_at >= before);
-        Ok((all - held.bans.len()) as u64)
+    async fn purge_bans(&self, before: SystemTime, deadline: Deadline) -> Result<u64, BanStoreError> {
+        self.store.purge_bans(before, deadline).await
     }
 }
 
-/// The outbox alone.
 #[async_trait]
-impl MembershipStore for TestBans {
-    async fn apply(&self, _: &MembershipWrite, _: Deadline) -> Result<Written, MembershipStoreError> {
-        unreachable!()
+impl MembershipStore for FaultyBans {
+    async fn apply(
+        &self,
+        write: &MembershipWrite,
+        deadline: Deadline,
+    ) -> Result<Written, MembershipStoreError> {
+        self.store.apply(write, deadline).await
     }
 
-    async fn of(&self, _: &Principal, _: Deadline) -> Result<Vec<Membership>, MembershipStoreError> {
-        Ok(Vec::new())
+    async fn of(
+        &self,
+        principal: &Principal,
+        deadline: Deadline,
+    ) -> Result<Vec<Membership>, MembershipStoreError> {
+        self.store.of(principal, deadline).await
     }
 
     async fn list(
         &self,
-        _: &MembershipFilter,
-        _: Option<&MembershipKey>,
-        _: usize,
-        _: Deadline,
+        filter: &MembershipFilter,
+        after: Option<&MembershipKey>,
+        limit: usize,
+        deadline: Deadline,
     ) -> Result<MembershipPage, MembershipStoreError> {
-        unreachable!()
+        MembershipStore::list(&self.store, filter, after, limit, deadline).await
     }
 
-    async fn pending(&self, limit: usize, _: Deadline) -> Result<Vec<Announcement>, MembershipStoreError> {
-        let held = self.held.lock().unwrap();
-        let pending = held.outbox.iter().filter(|(_, done)| done.is_none());
-        Ok(pending.map(|(one, _)| one.clone()).take(limit).collect())
+    async fn pending(
+        &self,
+        limit: usize,
+        deadline: Deadline,
+    ) -> Result<Vec<Announcement>, MembershipStoreError> {
+        self.store.pending(limit, deadline).await
     }
 
     async fn done(
         &self,
         announced: &[Announced],
-        _: SystemTime,
-        _: Deadline,
+        at: SystemTime,
+        deadline: Deadline,
     ) -> Result<(), MembershipStoreError> {
-        let work = async {
-            let mut held = self.held.lock().unwrap();
-            for (one, done) in &mut held.outbox {
-                if let Some(told) = announced.iter().find(|told| told.id == one.id) {
-                    *done = Some(told.clone());
-                }
-            }
-        };
-        self.noting
-            .run(work)
-            .await
-            .ok_or(MembershipStoreError::Unavailable {
+        let noted = self.noting.run(self.store.done(announced, at, deadline)).await;
+        noted.unwrap_or_else(|| {
+            Err(MembershipStoreError::Unavailable {
                 doing: "noting".into(),
                 cause: "a test".into(),
             })
+        })
     }
 
-    async fn purge(&self, _: SystemTime, _: Deadline) -> Result<Purged, MembershipStoreError> {
-        Ok(Purged::default())
+    async fn purge(&self, before: SystemTime, deadline: Deadline) -> Result<Purged, MembershipStoreError> {
+        self.store.purge(before, deadline).await
     }
 }

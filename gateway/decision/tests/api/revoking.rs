@@ -286,7 +286,7 @@ async fn what_is_no_revocation_is_told_field_by_field_and_appends_nothing() {
         .unwrap_err();
     assert_eq!(fields(&status), ["selector.provider"]);
     assert!(desk.entries().is_empty());
-    assert!(desk.bans.bans().is_empty());
+    assert!(desk.bans.bans().await.is_empty());
 }
 
 #[tokio::test]
@@ -331,7 +331,10 @@ async fn a_repetition_is_answered_as_the_first_call_was_however_long_it_waits() 
     assert_eq!(reason(&status), "IDEMPOTENCY_KEY_REUSED");
     let entries = desk.entries();
     let ids: std::collections::HashSet<_> = entries.iter().map(|entry| entry.id).collect();
-    assert_eq!((entries.len(), ids.len(), desk.bans.bans().len()), (3, 3, 1));
+    assert_eq!(
+        (entries.len(), ids.len(), desk.bans.bans().await.len()),
+        (3, 3, 1)
+    );
 }
 
 #[tokio::test]
@@ -339,12 +342,12 @@ async fn a_ban_is_kept_as_long_as_it_can_refuse_anybody() {
     let desk = Desk::start().await;
     let mut ops = desk.revoking("ops").await;
     let done = ops.revoke(ban("k", alice())).await.unwrap().into_inner();
-    let kept = desk.ban();
+    let kept = desk.ban().await;
     let now = natsgate_core::clock::whole_micros(desk.clock.now());
     assert_eq!((kept.id.to_string(), kept.imposed_at), (done.id.clone(), now));
     assert_eq!(kept.scope, BanScope::IssuedUntil(now + SKEW));
     assert!(kept.ends_at > now + SKEW + LIFE);
-    assert_eq!(desk.bans.pending(), 0);
+    assert_eq!(desk.bans.pending().await, 0);
     let entries = desk.entries();
     assert_eq!((entries.len(), entries[0].id), (1, kept.id));
     assert_eq!(done.revision, entries[0].revision.to_string());
@@ -396,11 +399,11 @@ async fn what_fails_half_way_is_done_once_when_it_is_asked_for_again() {
                 Err(status) => assert_eq!((status.code(), reason(&status)), (Code::Unavailable, said.into())),
             }
             let again = ops.revoke(ban("k", alice())).await.unwrap().into_inner();
-            let (entries, kept) = (desk.entries(), desk.ban());
+            let (entries, kept) = (desk.entries(), desk.ban().await);
             assert_eq!(entries.len(), 1, "{said} {fault:?}");
             assert_eq!((entries[0].id, again.id), (kept.id, kept.id.to_string()));
             assert_eq!(
-                (again.revision, desk.bans.pending()),
+                (again.revision, desk.bans.pending().await),
                 (entries[0].revision.to_string(), 0)
             );
         }
@@ -458,8 +461,8 @@ async fn a_revoker_that_is_gone_after_any_step_leaves_it_done_or_not_done() {
                     (Some(entries[0].revision), entries[0].id),
                     (done.revision, done.id)
                 );
-                assert_eq!(desk.bans.bans().len(), usize::from(banned.is_some()));
-                assert_eq!(desk.bans.pending(), 0);
+                assert_eq!(desk.bans.bans().await.len(), usize::from(banned.is_some()));
+                assert_eq!(desk.bans.pending().await, 0);
                 // Once more, and later: the same.
                 desk.clock.advance(Duration::from_secs(60));
                 let again = desk.revoker.revoke(&revocation, soon()).await.unwrap();
@@ -476,7 +479,7 @@ async fn a_ban_that_nobody_asks_for_again_is_announced_by_the_relay() {
     desk.log.faulty.next(Fault::Before);
     let mut ops = desk.revoking("ops").await;
     ops.revoke(ban("k", alice())).await.unwrap_err();
-    assert_eq!((desk.entries().len(), desk.bans.pending()), (0, 1));
+    assert_eq!((desk.entries().len(), desk.bans.pending().await), (0, 1));
     let (relay, stop) = (desk.relay.clone(), CancellationToken::new());
     let (running, stopped) = (relay.clone(), stop.clone());
     let run = tokio::spawn(async move { running.run(Duration::from_secs(3600), stopped).await });
@@ -486,7 +489,7 @@ async fn a_ban_that_nobody_asks_for_again_is_announced_by_the_relay() {
         .await
         .unwrap()
         .unwrap();
-    assert_eq!((desk.entries().len(), desk.bans.pending()), (1, 0));
+    assert_eq!((desk.entries().len(), desk.bans.pending().await), (1, 0));
     // A ban that ended long ago is forgotten by the same.
     desk.clock.advance(Duration::from_secs(7 * 24 * 3600));
     stop.cancel();
@@ -495,7 +498,7 @@ async fn a_ban_that_nobody_asks_for_again_is_announced_by_the_relay() {
     let ends = stopped.clone();
     let run = tokio::spawn(async move { running.run(Duration::from_secs(3600), stopped).await });
     let gone = async {
-        while !desk.bans.bans().is_empty() {
+        while !desk.bans.bans().await.is_empty() {
             tokio::task::yield_now().await;
         }
     };
