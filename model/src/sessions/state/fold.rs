@@ -1,0 +1,139 @@
+//! Folds states together that cannot be told apart by anything that is promised, now or later.
+//!
+//! The shims are alike, and so are the connections: they are put in order. And what can matter no more is forgotten; not with
+//! a flaw built in, which may be just that such a thing is used.
+
+use super::State;
+use super::connection::{Connection, Owner, Place};
+use super::pair::{Nth, Side as _};
+use super::shim::{Known, Shim, Todo, Word};
+use crate::sessions::protocol::Protocol;
+use crate::state::Who;
+
+/// What was exchanged to put a state in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swaps {
+    /// The shims.
+    pub shims: bool,
+    /// The connections.
+    pub connections: bool,
+}
+
+impl State {
+    /// The one state that stands for all that cannot be told from this one.
+    #[must_use]
+    pub fn folded(mut self, protocol: &Protocol) -> (Self, Swaps) {
+        if protocol.forgets {
+            self.forget();
+        }
+        let mut best = (self, Swaps::default());
+        for connections in [false, true] {
+            if connections && protocol.bounds.connections < 2 {
+                continue;
+            }
+            for shims in [false, true] {
+                let mut turned = self;
+                if shims {
+                    turned.swap_shims();
+                }
+                if connections {
+                    turned.swap_connections();
+                }
+                if turned < best.0 {
+                    best = (turned, Swaps { shims, connections });
+                }
+            }
+        }
+        best
+    }
+
+    fn swap_shims(&mut self) {
+        self.shims.swap();
+        self.formers.swap();
+        for connection in self.connections.iter_mut() {
+            connection.answers.swap();
+            let grants = connection.answers.iter_mut().chain([&mut connection.grant]);
+            for grant in grants.flatten() {
+                grant.owner = match grant.owner {
+                    Owner::Running(who) => Owner::Running(other(who)),
+                    Owner::Former(who) => Owner::Former(other(who)),
+                };
+            }
+        }
+    }
+
+    fn swap_connections(&mut self) {
+        self.connections.swap();
+        for shim in self.shims.iter_mut() {
+            shim.known.swap();
+            if let Some(connz) = &mut shim.connz {
+                connz.listed.swap();
+                connz.telling.swap();
+            }
+        }
+    }
+
+    fn forget(&mut self) {
+        let epoch = self.log.epoch;
+        let shims = self.shims;
+        for nth in Nth::BOTH {
+            let connection = self.connections.of_mut(nth);
+            // Who or what closed it does not matter, once nobody knows it any more.
+            if connection.place == Place::Closed && !shims.iter().any(|shim| knows(shim, nth)) {
+                *connection = Connection {
+                    place: Place::Closed,
+                    over: true,
+                    counted: connection.counted,
+                    taken: connection.taken,
+                    ..Connection::default()
+                };
+            }
+        }
+        if !self.formers.iter().flatten().any(|former| former.present) {
+            for shim in self.shims.iter_mut() {
+                shim.swept = false;
+                if let Some(connz) = &mut shim.connz {
+                    connz.after = false;
+                }
+            }
+        }
+        // What the epoch before held matters to those who still follow it, and to questions asked in it.
+        if self.old.is_some() && !shims.iter().any(|shim| shim.up && of_before(shim, epoch)) {
+            self.old = None;
+        }
+        // What a crashed shim had said matters to its sessions, and to those who wait for it.
+        for who in Who::BOTH {
+            let has_sessions = self.connections.iter().any(|connection| {
+                let grants = connection.answers.iter().chain([&connection.grant]);
+                grants
+                    .flatten()
+                    .any(|grant| grant.owner == Owner::Former(who))
+            });
+            if let Some(former) = self.formers.of_mut(who)
+                && !has_sessions
+                && !former.present
+            {
+                former.word = Word::default();
+            }
+        }
+    }
+}
+
+fn other(who: Who) -> Who {
+    if who.is_second() { Who::First } else { Who::Second }
+}
+
+fn knows(shim: &Shim, nth: Nth) -> bool {
+    *shim.known.of(nth) != Known::Nothing || shim.connz.is_some_and(|connz| *connz.listed.of(nth))
+}
+
+fn of_before(shim: &Shim, epoch: u8) -> bool {
+    shim.applied.epoch != epoch
+        || shim.known.iter().any(|known| match known {
+            Known::Nothing => false,
+            Known::InFlight { min, .. } => min.epoch != epoch,
+            Known::Session(session) => {
+                matches!(session.todo, Todo::Recheck { min } if min.epoch != epoch)
+            }
+        })
+}
