@@ -65,11 +65,17 @@ macro_rules! holds {
 }
 
 holds! {
+    a_one: ONE, 0;
+    b_recheck: Bounds { rechecks: true, ..ONE }, 0;
+    c_leaf: Bounds { leaves: true, ..ONE }, 0;
     d_fail: Bounds { failovers: 1, ..ONE }, 0;
     e_fail_recheck: Bounds { failovers: 1, rechecks: true, ..ONE }, 0;
     f_trim: Bounds { trims: 1, others: 1, ..ONE }, 0;
+    g_twice: Bounds { twice: true, ..ONE }, 0;
+    h_crash: Bounds { crashes: 1, ..ONE }, 0;
     j_versions: Bounds { versions: 2, ..ONE }, 0;
     k_trim_recheck: Bounds { trims: 1, others: 1, rechecks: true, ..ONE }, 0;
     l_twice_crash: Bounds { twice: true, crashes: 1, ..ONE }, 0;
+    m_crash2: Bounds { crashes: 2, ..ONE }, 0;
     z_two: Bounds { connections: 2, ..ONE }, 0;
 }

@@ -15,6 +15,13 @@ use super::state::State;
 pub fn step(protocol: &Protocol, last: &State, action: Action) -> Option<State> {
     let mut state = *last;
     let s = &mut state;
+    if protocol.forgets {
+        // They have been looked at.
+        for connection in s.connections.iter_mut() {
+            connection.counted = 0;
+            connection.taken = false;
+        }
+    }
     match action {
         Action::ChangeTruth => log::change_truth(protocol, s)?,
         Action::Append => log::append(s)?,

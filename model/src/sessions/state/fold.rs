@@ -3,9 +3,9 @@
 //! The shims are alike, and so are the connections: they are put in order. And what can matter no more is forgotten; not with
 //! a flaw built in, which may be just that such a thing is used.
 
-use super::State;
+use super::{Revision, State};
 use super::connection::{Connection, Owner, Place};
-use super::pair::{Nth, Side as _};
+use super::pair::{Nth, Pair, Side as _};
 use super::shim::{Known, Shim, Todo, Word};
 use crate::sessions::protocol::Protocol;
 use crate::state::Who;
@@ -74,12 +74,37 @@ impl State {
     }
 
     fn forget(&mut self) {
-        let epoch = self.log.epoch;
-        let shims = self.shims;
         for nth in Nth::BOTH {
-            let connection = self.connections.of_mut(nth);
-            // Who or what closed it does not matter, once nobody knows it any more.
-            if connection.place == Place::Closed && !shims.iter().any(|shim| knows(shim, nth)) {
+            self.forget_about(nth);
+        }
+        self.forget_crashes();
+        let epoch = self.log.epoch;
+        // What the epoch before held matters to those who still follow it, and to questions asked in it.
+        if self.old.is_some() && !self.shims.iter().any(|shim| shim.up && of_before(shim, epoch)) {
+            self.old = None;
+        }
+        for shim in self.shims.iter_mut() {
+            // Working it in would change nothing, now or later.
+            if let Some(connz) = &shim.connz
+                && connz.listed == Pair::both(false)
+                && connz.telling == Pair::both(false)
+                && shim.reconciled
+                && (shim.swept || !connz.after)
+            {
+                shim.connz = None;
+            }
+            // To have nothing left to do at the beginning covers no gap.
+            if shim.word.done == (Revision { epoch: 1, sequence: 0 }) {
+                shim.word.done = Revision::default();
+            }
+        }
+    }
+
+    fn forget_about(&mut self, nth: Nth) {
+        let connection = self.connections.of_mut(nth);
+        match connection.place {
+            Place::Closed => {
+                // What a shim still has to do about it only keeps it from saying that it is done, which it need never say.
                 *connection = Connection {
                     place: Place::Closed,
                     over: true,
@@ -87,8 +112,30 @@ impl State {
                     taken: connection.taken,
                     ..Connection::default()
                 };
+                for shim in self.shims.iter_mut() {
+                    *shim.known.of_mut(nth) = Known::Nothing;
+                    if let Some(connz) = &mut shim.connz {
+                        *connz.listed.of_mut(nth) = false;
+                        *connz.telling.of_mut(nth) = false;
+                    }
+                }
             }
+            Place::Live => {
+                // Whether its callout's time is over matters to those who have not seen it live.
+                let seen = |known: &Known| match known {
+                    Known::Nothing => true,
+                    Known::InFlight { .. } => false,
+                    Known::Session(session) => session.seen,
+                };
+                if self.shims.iter().all(|shim| seen(shim.known.of(nth))) {
+                    connection.over = true;
+                }
+            }
+            Place::Unborn | Place::InCallout => {}
         }
+    }
+
+    fn forget_crashes(&mut self) {
         if !self.formers.iter().flatten().any(|former| former.present) {
             for shim in self.shims.iter_mut() {
                 shim.swept = false;
@@ -97,11 +144,7 @@ impl State {
                 }
             }
         }
-        // What the epoch before held matters to those who still follow it, and to questions asked in it.
-        if self.old.is_some() && !shims.iter().any(|shim| shim.up && of_before(shim, epoch)) {
-            self.old = None;
-        }
-        // What a crashed shim had said matters to its sessions, and to those who wait for it.
+        // What a crashed shim had said matters to its sessions, and to those who wait for it; its presence only while there is one.
         for who in Who::BOTH {
             let has_sessions = self.connections.iter().any(|connection| {
                 let grants = connection.answers.iter().chain([&connection.grant]);
@@ -110,10 +153,12 @@ impl State {
                     .any(|grant| grant.owner == Owner::Former(who))
             });
             if let Some(former) = self.formers.of_mut(who)
-                && !has_sessions
                 && !former.present
             {
-                former.word = Word::default();
+                former.word.done = Revision::default();
+                if !has_sessions {
+                    former.word = Word::default();
+                }
             }
         }
     }
@@ -121,10 +166,6 @@ impl State {
 
 fn other(who: Who) -> Who {
     if who.is_second() { Who::First } else { Who::Second }
-}
-
-fn knows(shim: &Shim, nth: Nth) -> bool {
-    *shim.known.of(nth) != Known::Nothing || shim.connz.is_some_and(|connz| *connz.listed.of(nth))
 }
 
 fn of_before(shim: &Shim, epoch: u8) -> bool {
