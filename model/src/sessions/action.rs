@@ -87,6 +87,7 @@ pub enum Action {
 /// All that could happen in this state; [`super::step`] knows what really can.
 pub fn conceivable(protocol: &Protocol, state: &State, actions: &mut Vec<Action>) {
     let bounds = &protocol.bounds;
+    let whos = State::whos(bounds);
     actions.extend([Action::ChangeTruth, Action::Append, Action::Complete]);
     if bounds.others > 0 {
         actions.push(Action::AppendOther);
@@ -98,7 +99,7 @@ pub fn conceivable(protocol: &Protocol, state: &State, actions: &mut Vec<Action>
         actions.extend((0..=state.log.end).map(Action::FailOver));
         actions.push(Action::AppendAgain);
     }
-    for who in Who::BOTH {
+    for &who in whos {
         if state.shims.of(who).up {
             of_shim(protocol, state, who, actions);
         } else {
@@ -110,12 +111,12 @@ pub fn conceivable(protocol: &Protocol, state: &State, actions: &mut Vec<Action>
     }
     for &nth in State::nths(bounds) {
         match state.connections.of(nth).place {
-            Place::Unborn => actions.extend(Who::BOTH.map(|who| Action::Connect(who, nth))),
+            Place::Unborn => actions.extend(whos.iter().map(|who| Action::Connect(*who, nth))),
             Place::InCallout => {
                 actions.push(Action::TimeOver(nth));
-                actions.extend(Who::BOTH.map(|who| Action::Arrive(who, nth)));
+                actions.extend(whos.iter().map(|who| Action::Arrive(*who, nth)));
                 if bounds.twice {
-                    actions.extend(Who::BOTH.map(|who| Action::Receive(who, nth)));
+                    actions.extend(whos.iter().map(|who| Action::Receive(*who, nth)));
                 }
             }
             Place::Live => actions.extend([Action::TimeOver(nth), Action::Leave(nth)]),

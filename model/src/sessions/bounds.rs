@@ -4,6 +4,8 @@
 /// CONNZ, events heard, late or never.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Bounds {
+    /// How many shims the cluster has, 1 or 2.
+    pub shims: u8,
     /// How many connections are made, 2 at most.
     pub connections: u8,
     /// Whether they are leaf nodes, which KICK and CONNZ do not find inside their callout.

@@ -17,6 +17,9 @@ pub enum Flaw {
     OwnerOnly,
     /// The other shim closes what is still there without a look at what the owner said it did.
     TakeoverBlind,
+    /// The other shim looks at the entries that the owner acknowledged, not at its presence: after a gap or in another epoch it closes
+    /// what the owner has rechecked.
+    GapNotVouchedFor,
     /// A kick that no answer came to is given up.
     GivenUp,
     /// "No such client" ends it for a leaf node too.
@@ -73,7 +76,7 @@ pub enum Flaw {
 
 impl Flaw {
     /// All of them.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::RegisteredOnceConnected,
         Self::NoMinRevision,
         Self::NotAskedAgain,
@@ -81,6 +84,7 @@ impl Flaw {
         Self::LookedUpBeforeApplied,
         Self::OwnerOnly,
         Self::TakeoverBlind,
+        Self::GapNotVouchedFor,
         Self::GivenUp,
         Self::LeafLikeClient,
         Self::AbsenceBelievedEarly,

@@ -6,7 +6,7 @@ use super::protocol::Protocol;
 use super::rest;
 use super::state::connection::{Owner, Place};
 use super::state::shim::{Known, Todo};
-use super::state::{Nth, State, Who};
+use super::state::{Id, Nth, State, Who};
 
 /// End to end.
 pub const REACHED: &str = "a shim that reaches log and server leaves no session live, in a bounded number of its own steps, whose permissions are older than an appended revocation";
@@ -31,14 +31,13 @@ pub fn older(state: &State, least: u8) -> impl Iterator<Item = Nth> {
 /// Whether `who`, left alone, fails to close what is older than what was revoked.
 pub fn leaves_some(protocol: &Protocol, state: &State, who: Who) -> bool {
     older(state, state.appended).next().is_some()
-        && rest::alone(protocol, state, who)
-            .is_none_or(|then| older(&then, then.appended).next().is_some())
+        && rest::alone(protocol, state, who).is_none_or(|then| older(&then, then.appended).next().is_some())
 }
 
 fn reached(protocol: &Protocol, state: &State) -> bool {
-    Who::BOTH
-        .into_iter()
-        .all(|who| !leaves_some(protocol, state, who))
+    State::whos(&protocol.bounds)
+        .iter()
+        .all(|who| !leaves_some(protocol, state, *who))
 }
 
 fn acknowledged(_: &Protocol, state: &State) -> bool {
@@ -86,6 +85,17 @@ fn lives(state: &State, is_so: fn(&State, Nth) -> bool) -> bool {
         .any(|nth| state.connections.of(nth).live().is_some() && is_so(state, nth))
 }
 
+fn answered_by_who_had_not_acknowledged(state: &State, nth: Nth) -> bool {
+    let Some(grant) = state.connections.of(nth).live() else {
+        return false;
+    };
+    let Some((word, present)) = state.word(grant.owner) else {
+        return false;
+    };
+    let crashed = matches!(grant.owner, Owner::Former(_));
+    crashed && !present && !word.acked.contains(Id::Revocation(state.completed))
+}
+
 /// Whether some shim has rechecked a session since another epoch began, or entries were trimmed, and it lives on.
 fn rechecked(state: &State, in_between: fn(&State, Who) -> bool) -> bool {
     known(state).any(|(who, nth, known)| {
@@ -109,21 +119,22 @@ pub fn properties(protocol: &Protocol) -> Vec<Property<Protocol>> {
         sometimes("a shim closes a session that it answered", |_, s| {
             s.connections.iter().any(|c| c.counted > 0 && !c.taken)
         }),
-        sometimes("a shim closes a session that another answered", |_, s| {
-            s.connections.iter().any(|c| c.counted > 0 && c.taken)
-        }),
         sometimes("a decision is asked for again", |_, s| {
             known(s).any(|(_, _, known)| matches!(known, Known::InFlight { again: 1.., .. }))
         }),
         sometimes("a session is closed inside its callout", |_, s| {
-            s.connections
-                .iter()
-                .any(|c| c.counted > 0 && c.grant.is_none() && c.place == Place::Closed)
+            s.connections.iter().any(|c| c.counted > 0 && c.early)
         }),
         sometimes("all is acknowledged while a newer session is live", |p, s| {
             s.completed == p.bounds.versions && lives(s, |_, _| true)
         }),
     ];
+    if bounds.shims > 1 {
+        all.push(sometimes(
+            "a shim closes a session that another answered",
+            |_, s| s.connections.iter().any(|c| c.counted > 0 && c.taken),
+        ));
+    }
     if bounds.leaves {
         all.retain(|property| property.name != "a session is closed inside its callout");
         all.push(sometimes(
@@ -131,9 +142,7 @@ pub fn properties(protocol: &Protocol) -> Vec<Property<Protocol>> {
             |_, s| {
                 known(s).any(|(_, nth, known)| {
                     s.connections.of(nth).place == Place::InCallout
-                        && known
-                            .session()
-                            .is_some_and(|session| session.todo == Todo::Close)
+                        && known.session().is_some_and(|session| session.todo == Todo::Close)
                 })
             },
         ));
@@ -150,33 +159,22 @@ pub fn properties(protocol: &Protocol) -> Vec<Property<Protocol>> {
             |_, s| rechecked(s, |s, who| s.log.epoch > 1 && s.shims.of(who).applied.epoch > 1),
         ));
         all.push(sometimes("all is acknowledged in a new epoch", |_, s| {
-            s.completed > 0 && s.log.epoch > 1 && s.shims.iter().all(|shim| shim.word.done.epoch > 1)
+            s.completed > 0
+                && s.log.epoch > 1
+                && s.shims.iter().all(|shim| !shim.up || shim.word.done.epoch > 1)
         }));
     }
     if bounds.trims > 0 {
-        all.push(sometimes("a session of before a gap lives on, rechecked", |_, s| {
-            rechecked(s, |s, who| s.shims.of(who).floor > 0)
-        }));
+        all.push(sometimes(
+            "a session of before a gap lives on, rechecked",
+            |_, s| rechecked(s, |s, who| s.shims.of(who).floor > 0),
+        ));
     }
     if bounds.crashes > 0 {
         all.push(sometimes(
-            "all is acknowledged after a crash, and a session of who crashed lives on",
-            |_, s| {
-                s.completed > 0
-                    && lives(s, |s, nth| {
-                        s.connections
-                            .of(nth)
-                            .grant
-                            .is_some_and(|grant| matches!(grant.owner, Owner::Former(_)))
-                    })
-            },
+            "all is acknowledged without who crashed, and a session of his that loses nothing lives on",
+            |_, s| s.completed > 0 && lives(s, answered_by_who_had_not_acknowledged),
         ));
-        all.push(sometimes("all is acknowledged without who crashed", |_, s| {
-            s.completed > 0
-                && s.formers.iter().flatten().any(|former| {
-                    !former.present && former.word.acked.is_empty() && s.appended == s.completed
-                })
-        }));
     }
     all
 }

@@ -44,13 +44,17 @@ pub struct State {
 }
 
 impl State {
-    /// Everything quiet: one epoch, an empty log, both shims caught up and no connections.
-    pub fn at_rest(_bounds: &Bounds) -> Self {
+    /// Everything quiet: one epoch, an empty log, the shims caught up and no connections.
+    pub fn at_rest(bounds: &Bounds) -> Self {
         let log = Log::new(1, 0);
         let shim = Shim {
             reconciled: true,
             ..Shim::started(&log)
         };
+        let mut shims = Pair::both(shim);
+        if bounds.shims < 2 {
+            *shims.of_mut(Who::Second) = Shim::default();
+        }
         Self {
             truth: 0,
             appended: 0,
@@ -59,7 +63,7 @@ impl State {
             log,
             old: None,
             lost: Ids::default(),
-            shims: Pair::both(shim),
+            shims,
             formers: Pair::both(None),
             connections: Pair::both(Connection::default()),
             unjust: false,
@@ -83,6 +87,15 @@ impl State {
                 .flatten()
                 .any(|grant| grant.owner == Owner::Former(who))
         })
+    }
+
+    /// The shims that there can be.
+    pub fn whos(bounds: &Bounds) -> &'static [Who] {
+        if bounds.shims > 1 {
+            &Who::BOTH
+        } else {
+            &[Who::First]
+        }
     }
 
     /// The connections that there can be.

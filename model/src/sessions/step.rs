@@ -20,6 +20,7 @@ pub fn step(protocol: &Protocol, last: &State, action: Action) -> Option<State> 
         for connection in s.connections.iter_mut() {
             connection.counted = 0;
             connection.taken = false;
+            connection.early = false;
         }
     }
     match action {

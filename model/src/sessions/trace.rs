@@ -305,7 +305,7 @@ fn wrong(protocol: &Protocol, names: Names, state: &State) -> String {
     for nth in Nth::BOTH {
         told.push_str(&wrong_with(names, state, nth));
     }
-    for who in Who::BOTH {
+    for &who in State::whos(&protocol.bounds) {
         if promises::leaves_some(protocol, state, who) {
             let _ = writeln!(
                 told,
@@ -315,7 +315,10 @@ fn wrong(protocol: &Protocol, names: Names, state: &State) -> String {
             );
         }
         for nth in Nth::BOTH {
-            if let Known::InFlight { again: again @ 2.., .. } = state.shims.of(who).known.of(nth) {
+            if let Known::InFlight {
+                again: again @ 2.., ..
+            } = state.shims.of(who).known.of(nth)
+            {
                 let _ = writeln!(
                     told,
                     "  => {} has asked about {} {again} times again",

@@ -54,6 +54,8 @@ pub struct Connection {
     pub counted: u8,
     /// For the promises only: whether a shim closed it that had not answered it.
     pub taken: bool,
+    /// For the promises only: whether it was closed inside its callout.
+    pub early: bool,
 }
 
 impl Connection {

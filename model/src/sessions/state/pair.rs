@@ -55,7 +55,11 @@ impl<T> Pair<T> {
 
     /// One of them.
     pub fn of(&self, side: impl Side) -> &T {
-        if side.is_second() { &self.second } else { &self.first }
+        if side.is_second() {
+            &self.second
+        } else {
+            &self.first
+        }
     }
 
     /// One of them, to change.

@@ -10,9 +10,8 @@ use crate::sessions::state::{Id, State, Who};
 /// A shim that has looked what sessions there are, and has nothing left to do about any, others' included, says so of everything that it has applied.
 pub(super) fn acknowledge(protocol: &Protocol, state: &mut State, who: Who) -> Option<()> {
     let shim = state.shims.of_mut(who);
-    let looked = shim.reconciled
-        || protocol.has(Flaw::AcknowledgedUnreconciled)
-        || protocol.has(Flaw::EventsOnly);
+    let looked =
+        shim.reconciled || protocol.has(Flaw::AcknowledgedUnreconciled) || protocol.has(Flaw::EventsOnly);
     let pending = if protocol.has(Flaw::AcknowledgedEarly) {
         false
     } else if protocol.has(Flaw::OthersNotPending) {
@@ -101,13 +100,17 @@ pub(super) fn restart(protocol: &Protocol, state: &mut State, who: Who) -> Optio
 }
 
 /// A crashed shim is waited for a while: longer than its last answers are on their way, and longer than it then takes everyone who
-/// runs to ask CONNZ once. If nobody does, it is waited for until somebody has.
+/// runs to ask CONNZ once; who has just started may still have to, since he acknowledges nothing before he has. If nobody runs, it is
+/// waited for until somebody does.
 pub(super) fn expire(protocol: &Protocol, state: &mut State, who: Who) -> Option<()> {
     let mut running = state.shims.iter().filter(|shim| shim.up).peekable();
     let forgiven = protocol.has(Flaw::VanishedForgiven) || protocol.has(Flaw::NobodyIsEverybody);
+    let looks = |shim: &Shim| {
+        let about_to = !shim.reconciled && shim.connz.is_none_or(|connz| connz.after);
+        shim.swept || about_to
+    };
     let somebody = running.peek().is_some() || forgiven;
-    let long_enough =
-        !state.former_still_answers(who) && somebody && running.all(|shim| shim.swept);
+    let long_enough = !state.former_still_answers(who) && somebody && running.all(looks);
     let former = state.formers.of_mut(who).as_mut()?;
     if !former.present || !(long_enough || protocol.has(Flaw::PresenceTooShort)) {
         return None;

@@ -27,7 +27,11 @@ pub fn answers(protocol: &Protocol, state: &State, min: Revision) -> impl Iterat
                 0
             };
             (from..=log.end).flat_map(move |sequence| {
-                let oldest = if late { log.base } else { log.oldest_version(sequence) };
+                let oldest = if late {
+                    log.base
+                } else {
+                    log.oldest_version(sequence)
+                };
                 (oldest..=truth).map(move |version| Answer {
                     as_of: Revision {
                         epoch: log.epoch,
@@ -56,7 +60,10 @@ pub(super) fn connect(state: &mut State, who: Who, nth: Nth) -> Option<()> {
 /// The same request at the other shim, which listens beside the queue group while it drains.
 pub(super) fn receive(state: &mut State, who: Who, nth: Nth) -> Option<()> {
     let shim = state.shims.of(who);
-    if !shim.up || *shim.known.of(nth) != Known::Nothing || state.connections.of(nth).answers.of(who).is_some() {
+    if !shim.up
+        || *shim.known.of(nth) != Known::Nothing
+        || state.connections.of(nth).answers.of(who).is_some()
+    {
         return None;
     }
     ask(state, who, nth);

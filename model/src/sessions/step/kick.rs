@@ -23,7 +23,10 @@ pub(super) fn kick(protocol: &Protocol, state: &mut State, who: Who, nth: Nth, h
         if unknown && behind && !protocol.has(Flaw::UnknownEpochClosed) {
             return None;
         }
-        if let Some(valid) = vouched_for(protocol, state, who, nth, &session) {
+        let gap = unknown && protocol.has(Flaw::GapNotVouchedFor);
+        if let Some(valid) = vouched_for(protocol, state, who, nth, &session)
+            && !gap
+        {
             let shim = state.shims.of_mut(who);
             if let Some(session) = shim.known.of_mut(nth).session_mut() {
                 session.valid = valid;
@@ -42,6 +45,7 @@ pub(super) fn kick(protocol: &Protocol, state: &mut State, who: Who, nth: Nth, h
         Place::Unborn | Place::Closed => false,
     };
     if found {
+        connection.early = connection.place == Place::InCallout;
         connection.close();
         connection.taken |= takes_over;
         state.unjust |= unjust;
@@ -69,7 +73,13 @@ pub(super) fn give_up(state: &mut State, who: Who, nth: Nth) -> Option<()> {
 /// Whether the owner has said that it has done everything that this shim has against a session: what the session is valid as of then.
 /// It acknowledges entries one by one; and its presence says how far it is with nothing left to do, which alone covers a gap,
 /// another epoch, and entries that it never saw because they were trimmed.
-fn vouched_for(protocol: &Protocol, state: &State, who: Who, nth: Nth, session: &Session) -> Option<Revision> {
+fn vouched_for(
+    protocol: &Protocol,
+    state: &State,
+    who: Who,
+    nth: Nth,
+    session: &Session,
+) -> Option<Revision> {
     let shim = state.shims.of(who);
     let owner = state.connections.of(nth).grant?.owner;
     if owner == Owner::Running(who) {
@@ -113,7 +123,8 @@ fn is_unjust(protocol: &Protocol, state: &State, who: Who, nth: Nth, session: &S
         // entry is reason enough.
         let its_own = owner == Owner::Running(who) && as_of == session.named;
         let touched = !protocol.bounds.rechecks
-            && (knew < state.appended || informed.against(protocol, session.valid, true) == Against::Something);
+            && (knew < state.appended
+                || informed.against(protocol, session.valid, true) == Against::Something);
         return its_own && !touched;
     }
     match state.shims.of(who).against(protocol, session.valid, false) {
