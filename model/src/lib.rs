@@ -24,6 +24,7 @@ pub mod bounds;
 pub mod flaw;
 pub mod promises;
 pub mod protocol;
+pub mod sessions;
 pub mod state;
 pub mod step;
 pub mod trace;

@@ -11,7 +11,7 @@ use log::Node;
 use writer::Writer;
 
 /// One of the two instances.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Who {
     /// Instance 1.
     First,

@@ -1,51 +1,10 @@
-//! Every flaw leads to a counterexample: what the flaw takes away is needed, and the check would notice.
-//!
-//! Each is told in words: `cargo test -p natsgate-model --test flaws -- --nocapture --test-threads=1`.
-
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "all of this file is a test"
-)]
-
-use std::collections::BTreeSet;
+//! The revocation log and the caches.
 
 use natsgate_model::promises::{APPLIED, KEPT, OVERDUE, TOLD, WAITERS};
 use natsgate_model::{Bounds, Flaw, Protocol, trace};
-use stateright::{Checker, HasDiscoveries, Model};
-
-/// A shortest way to break `promise` in no more than `most` steps: how many, and which.
-fn counterexample(protocol: Protocol, promise: &'static str, most: usize) -> Option<(usize, String)> {
-    let mut found = None;
-    // The checker counts the first state as depth 1, and looks at what is above the depth it is told.
-    let mut depth = most + 2;
-    loop {
-        // The search goes breadth first, but in blocks: once it has found something, look whether there is something shorter.
-        let checker = protocol
-            .checker()
-            .finish_when(HasDiscoveries::AllOf(BTreeSet::from([promise])))
-            .target_max_depth(depth)
-            .spawn_bfs()
-            .join();
-        let Some(path) = checker.discovery(promise) else {
-            return found;
-        };
-        depth = path.clone().into_actions().len() + 1;
-        found = Some((depth - 1, trace::tell(&protocol, path)));
-    }
-}
 
 fn breaks(flaw: Flaw, bounds: Bounds, promise: &'static str, steps: usize) {
-    let started = std::time::Instant::now();
-    let (length, told) =
-        counterexample(Protocol::with(flaw, bounds), promise, steps + 1).expect("a counterexample");
-    println!(
-        "{flaw:?} in {length} steps, {:?}: not so that {promise}\n{told}",
-        started.elapsed()
-    );
-    assert!(told.contains("=>"), "the trace says what is wrong: {told}");
-    assert_eq!(length, steps, "README.md says how many steps it takes");
+    crate::breaks(Protocol::with(flaw, bounds), flaw, trace::tell, promise, steps);
 }
 
 const CACHES: Bounds = Bounds {

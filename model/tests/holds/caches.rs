@@ -1,49 +1,9 @@
-//! Every promise holds in every state within bounds, and what makes the search worth something happens in some.
-//!
-//! The short searches run with all tests. The long ones take minutes and gigabytes:
-//! `cargo test --release -p natsgate-model --test holds -- --ignored --nocapture --test-threads=1`.
-
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "all of this file is a test"
-)]
+//! The revocation log and the caches.
 
 use natsgate_model::{Bounds, Protocol, trace};
-use stateright::{Checker, Expectation, HasDiscoveries, Model};
 
-/// Searches all of it. `states` is what README.md says how many there are.
 fn holds(protocol: Protocol, states: usize) {
-    let started = std::time::Instant::now();
-    let checker = protocol
-        .checker()
-        .threads(2)
-        .finish_when(HasDiscoveries::AnyFailures)
-        .spawn_bfs()
-        .join();
-    println!(
-        "{:?}: {} states, {} steps tried, {} deep, {:?}",
-        protocol.bounds,
-        checker.unique_state_count(),
-        checker.state_count(),
-        checker.max_depth(),
-        started.elapsed()
-    );
-    for property in protocol.properties() {
-        match (property.expectation, checker.discovery(property.name)) {
-            (Expectation::Sometimes, None) => panic!("never: {}", property.name),
-            (Expectation::Always, Some(path)) => {
-                panic!("not so that {}:\n{}", property.name, trace::tell(&protocol, path))
-            }
-            _ => {}
-        }
-    }
-    assert_eq!(
-        checker.unique_state_count(),
-        states,
-        "README.md says how many states there are"
-    );
+    crate::holds(protocol, protocol.bounds, trace::tell, states);
 }
 
 const CACHES: Bounds = Bounds {
