@@ -37,6 +37,7 @@ fn record(cluster: &str, client_id: u64, principal: Option<Principal>) -> Sessio
         client_name: "app".into(),
         client_kind: "Client".into(),
         client_type: "nats".into(),
+        details: String::new(),
     }
 }
 
