@@ -15,6 +15,7 @@
 //! | [`step`] | what happens then |
 //! | [`promises`] | what must hold in every state, and what must be possible in some |
 //! | [`trace`] | a counterexample in words |
+//! | [`sessions`] | the second model: how a revocation reaches live sessions |
 //!
 //! No real code runs here: `README.md` says where the model and the code could differ, why the world is as small as it
 //! is, how many states there are and which flaw leads to which counterexample.
