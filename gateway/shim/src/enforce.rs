@@ -13,7 +13,7 @@ mod others;
 mod recheck;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -41,6 +41,9 @@ const CLOSED_AT_ONCE: usize = 512;
 
 /// How often an entry that is not carried out yet is told of.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether sessions that were found later are closed.
+const SETTLED_EVERY: Duration = Duration::from_millis(50);
 
 /// How long telling may take.
 const TELL_WITHIN: Duration = Duration::from_secs(2);
@@ -138,6 +141,11 @@ pub struct Enforcer {
     pub counters: Arc<Counters>,
     /// What is under way.
     pub tasks: TaskTracker,
+    /// Cancelled once it is known for the first time who is connected, and whose sessions fall to this shim. Before, nothing is
+    /// acknowledged: there may be sessions that an entry concerns and that were not found yet.
+    pub found: CancellationToken,
+    /// How many take-overs are under way.
+    pub taking_over: AtomicUsize,
 }
 
 impl Enforcer {
@@ -240,11 +248,19 @@ impl Enforcer {
             loop {
                 tokio::select! {
                     _ = &mut work => break,
-                    () = tokio::time::sleep(TOLD_EVERY) => self.acknowledge(&job).await,
+                    () = tokio::time::sleep(TOLD_EVERY) => self.tell(&job, 0).await,
                 }
             }
         }
-        self.acknowledge(&job).await;
+        let mut told = tokio::time::Instant::now();
+        while !self.is_settled(&entry, measure) {
+            if told.elapsed() >= TOLD_EVERY {
+                self.tell(&job, 1).await;
+                told = tokio::time::Instant::now();
+            }
+            tokio::time::sleep(SETTLED_EVERY).await;
+        }
+        self.tell(&job, 0).await;
         if job.closed() > 0 || job.spared_count() > 0 {
             info!(
                 revision = %entry.revision,
@@ -256,8 +272,21 @@ impl Enforcer {
         }
     }
 
-    async fn acknowledge(&self, job: &Job) {
-        let done = job.acknowledgement(self.registry.me(), &self.cluster, self.kicks.unreachable());
+    /// Whether nothing is left to do for an entry, beside what was found when it came: sessions that were found or taken over
+    /// since are held against it too.
+    fn is_settled(&self, entry: &Arc<LogEntry>, measure: Measure) -> bool {
+        self.found.is_cancelled()
+            && self.taking_over.load(Ordering::SeqCst) == 0
+            && !(measure == Measure::Kick && self.registry.is_left(entry))
+    }
+
+    /// Tells what was done, with `more` sessions pending than are known.
+    async fn tell(&self, job: &Job, more: u64) {
+        if !self.found.is_cancelled() {
+            return;
+        }
+        let mut done = job.acknowledgement(self.registry.me(), &self.cluster, self.kicks.unreachable());
+        done.pending = done.pending.saturating_add(more);
         let deadline = Deadline::after(TELL_WITHIN);
         if let Err(error) = self.board.acknowledge(&done, deadline).await {
             warn!(%error, "what was carried out could not be told");

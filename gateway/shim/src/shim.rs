@@ -1,7 +1,7 @@
 //! Puts a shim together, runs it and drains it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::Client;
@@ -277,6 +277,8 @@ impl Shim {
             clock: Arc::clone(&self.clock),
             counters: Arc::clone(&self.counters),
             tasks: tasks.clone(),
+            found: CancellationToken::new(),
+            taking_over: AtomicUsize::new(0),
         });
         let listed = Arc::new(Notify::new());
         tasks.spawn(watch.run(Arc::clone(&listed), stop.clone()));

@@ -60,6 +60,7 @@ pub(crate) async fn be_present(enforcer: Arc<Enforcer>, started_at: SystemTime, 
                 Counters::set(&counters.board_away, 0);
                 enforcer.peers.learn(Some(present));
                 enforcer.take_over().await;
+                enforcer.found.cancel();
             }
             Err(error) => {
                 if std::mem::replace(&mut reached, false) {

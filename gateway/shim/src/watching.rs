@@ -38,6 +38,10 @@ const PAGE_TIME: Duration = Duration::from_secs(3);
 /// How long servers have to answer who is there; the last ones are found by their own events.
 const ROLL_CALL: Duration = Duration::from_millis(500);
 
+/// A server that has been silent for so long is taken for dead, and its connections with it. Should it come back with the same
+/// id, its connections are listed again, and judged by their names.
+const LOST_AFTER: Duration = Duration::from_secs(600);
+
 /// Pause before lists that could not be read are read again.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
@@ -172,6 +176,29 @@ impl Listed {
     }
 }
 
+/// The servers that were met.
+#[derive(Default)]
+struct Met {
+    /// Those whose lists were read since.
+    servers: HashSet<String>,
+    /// The ids of those that have a name of their own, by it.
+    names: HashMap<String, String>,
+    /// Since when those are silent that are.
+    silent: HashMap<String, Instant>,
+}
+
+impl Met {
+    /// Notes the name of `server`. Returns the id of another that had it before: it was restarted, and its connections are gone.
+    fn named(&mut self, server: &Server) -> Option<String> {
+        // Without a name of its own a server has its id for one.
+        if server.name.is_empty() || server.name == server.id {
+            return None;
+        }
+        let before = self.names.insert(server.name.clone(), server.id.clone());
+        before.filter(|before| *before != server.id)
+    }
+}
+
 /// A server's list of the connections in one account.
 #[derive(Debug)]
 pub struct List {
@@ -207,15 +234,14 @@ impl Watch {
             }
         }
         let mut events = futures::stream::select_all(streams);
-        // Servers whose lists were read since they were met.
-        let mut read: HashSet<String> = HashSet::new();
+        let mut read = Met::default();
         let mut due = Instant::now();
         loop {
             tokio::select! {
                 Some(message) = events.next() => {
                     if let Some(server) = self.event(&message, &mut read) {
                         match self.read_server(&server).await {
-                            Ok(()) => drop(read.insert(server)),
+                            Ok(()) => drop(read.servers.insert(server)),
                             Err(cause) => debug!(server, cause, "a server's connections could not be listed yet"),
                         }
                     }
@@ -238,15 +264,27 @@ impl Watch {
     }
 
     /// Takes in one event. Returns a server that was not met before: its connections are to be listed.
-    fn event(&self, message: &Message, read: &mut HashSet<String>) -> Option<String> {
+    fn event(&self, message: &Message, read: &mut Met) -> Option<String> {
         let subject = message.subject.as_str();
         let event: Event = serde_json::from_slice(&message.payload).ok()?;
         if subject.ends_with(".STATSZ") {
             let named = subject.split('.').nth(2)?;
-            return (named == event.server.id && !read.contains(&event.server.id)).then_some(event.server.id);
+            if named != event.server.id {
+                return None;
+            }
+            if let Some(before) = read.named(&event.server) {
+                let sessions = self.registry.server_gone(&before, "");
+                info!(
+                    server = before,
+                    by = event.server.id,
+                    sessions,
+                    "a server is gone: another one of its name is there"
+                );
+            }
+            return (!read.servers.contains(&event.server.id)).then_some(event.server.id);
         }
         if subject.ends_with(".SHUTDOWN") {
-            read.remove(&event.server.id);
+            read.servers.remove(&event.server.id);
             let sessions = self.registry.server_gone(&event.server.id, "Server Shutdown");
             if sessions > 0 {
                 info!(server = event.server.id, sessions, "a server shut down");
@@ -286,18 +324,33 @@ impl Watch {
     }
 
     /// Lists all servers' connections.
-    async fn read_all(&self, read: &mut HashSet<String>) -> Result<(), String> {
+    async fn read_all(&self, read: &mut Met) -> Result<(), String> {
         if !is_connected(&self.system) {
             return Err("the system connection is down".into());
         }
         let mut servers = roll_call(&self.system).await?;
-        servers.extend(read.iter().cloned());
+        servers.extend(read.servers.iter().cloned());
+        servers.extend(self.registry.servers());
+        read.silent.retain(|server, _| servers.contains(server));
         for server in servers {
             match self.read_server(&server).await {
-                Ok(()) => drop(read.insert(server)),
+                Ok(()) => {
+                    read.silent.remove(&server);
+                    read.servers.insert(server);
+                }
                 Err(cause) => {
                     // One that is out of reach does not keep the others from being read; it is met again by its events.
-                    if read.remove(&server) {
+                    let since = *read.silent.entry(server.clone()).or_insert_with(Instant::now);
+                    if since.elapsed() > LOST_AFTER {
+                        let sessions = self.registry.server_gone(&server, "");
+                        read.silent.remove(&server);
+                        warn!(
+                            server,
+                            sessions,
+                            "a server has been silent for long and is given up; should it come back, its sessions are judged anew"
+                        );
+                    }
+                    if read.servers.remove(&server) {
                         warn!(
                             server,
                             cause,

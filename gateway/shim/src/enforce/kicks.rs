@@ -5,13 +5,12 @@
 //! gone, so they are tried again. A leaf node is not found by its server while it is in its callout: it is kicked until it
 //! is seen gone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use natsgate_core::SessionKey;
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::evict::{Evictor, Kicked};
@@ -21,7 +20,7 @@ use crate::sessions::{Registry, Target};
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Pause between the kicks of a leaf node.
 const LEAF_PAUSE: Duration = Duration::from_millis(200);
@@ -29,10 +28,6 @@ const LEAF_PAUSE: Duration = Duration::from_millis(200);
 /// A leaf node that was asked about longer ago than this is not in its callout any more. Longer than any auth timeout that
 /// lets a callout work.
 const CALLOUT_AT_MOST: Duration = Duration::from_secs(12);
-
-/// A server that was out of reach for so long is given up: it is down, and its connections with it. Should it come back
-/// with the same id, its connections are listed again, and judged by their names.
-const LOST_AFTER: Duration = Duration::from_secs(60);
 
 /// How a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,8 +43,8 @@ pub struct Kicks {
     evictor: Option<Evictor>,
     registry: Arc<Registry>,
     under_way: Mutex<HashMap<SessionKey, watch::Receiver<Option<Closed>>>>,
-    /// Since when servers are out of reach.
-    unreachable: Mutex<HashMap<String, Instant>>,
+    /// The servers that are out of reach.
+    unreachable: Mutex<HashSet<String>>,
 }
 
 impl Kicks {
@@ -85,11 +80,17 @@ impl Kicks {
         lock(&self.under_way).len()
     }
 
-    /// The servers that are out of reach.
+    /// The servers that are out of reach and have sessions to close.
     pub fn unreachable(&self) -> Vec<String> {
-        let mut servers: Vec<String> = lock(&self.unreachable).keys().cloned().collect();
-        servers.sort();
-        servers
+        let wanted: BTreeSet<String> = lock(&self.under_way)
+            .keys()
+            .map(|key| key.server_id.clone())
+            .collect();
+        let unreachable = lock(&self.unreachable);
+        wanted
+            .into_iter()
+            .filter(|server| unreachable.contains(server))
+            .collect()
     }
 
     /// Joins the attempt that is under way, or begins one; `None` if there is nothing to close.
@@ -145,14 +146,10 @@ impl Kicks {
                     tokio::time::sleep(LEAF_PAUSE).await;
                     continue;
                 }
-                Err(cause) => {
-                    if self.lost(&key.server_id, &cause) {
-                        return closed;
-                    }
-                }
+                Err(cause) => self.not_reached(&key.server_id, &cause),
             }
             if self.registry.get(key).is_none() {
-                // Its own server's word: an event, a list, or a farewell.
+                // Its own server's word: an event, a list, or a farewell; or another server of its name is there.
                 return closed;
             }
             tokio::time::sleep(pause).await;
@@ -162,40 +159,19 @@ impl Kicks {
 
     /// The server answered.
     fn reached(&self, server_id: &str) {
-        if lock(&self.unreachable).remove(server_id).is_some() {
+        if lock(&self.unreachable).remove(server_id) {
             info!(server = server_id, "a server is within reach again");
         }
     }
 
-    /// The server did not answer; true if that has been so for too long.
-    fn lost(&self, server_id: &str, cause: &str) -> bool {
-        let now = Instant::now();
-        let since = {
-            let mut unreachable = lock(&self.unreachable);
-            match unreachable.get(server_id) {
-                Some(since) => *since,
-                None => {
-                    warn!(
-                        server = server_id,
-                        cause, "sessions cannot be closed: their server is out of reach; trying again"
-                    );
-                    unreachable.insert(server_id.to_owned(), now);
-                    now
-                }
-            }
-        };
-        if now.saturating_duration_since(since) < LOST_AFTER {
-            return false;
-        }
-        let sessions = self.registry.server_gone(server_id, "");
-        if sessions > 0 {
+    /// The server did not answer.
+    fn not_reached(&self, server_id: &str, cause: &str) {
+        if lock(&self.unreachable).insert(server_id.to_owned()) {
             warn!(
                 server = server_id,
-                sessions,
-                "a server is given up after a minute out of reach; should it come back, its sessions are judged anew"
+                cause, "sessions cannot be closed: their server is out of reach; trying again"
             );
         }
-        true
     }
 }
 

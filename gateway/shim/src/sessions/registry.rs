@@ -194,6 +194,22 @@ impl Registry {
             if session.phase == Phase::Live {
                 return false;
             }
+            // A request may be answered twice, by two shims, while one of them drains: what the server says counts.
+            let mine = found.record.shim.is_empty() || *found.record.shim == *self.me;
+            if session.phase == Phase::Answered && !mine {
+                let doomed = session.doomed;
+                state.remove(&found.record.key);
+                state.insert(Session {
+                    owner: Owner::Other(found.record.shim.as_str().into()),
+                    leaf: found.leaf,
+                    phase: Phase::Live,
+                    since: Instant::now(),
+                    facts: None,
+                    doomed,
+                    record: found.record,
+                });
+                return true;
+            }
             session.phase = Phase::Live;
             session.since = Instant::now();
             session.record.connected_at = found.record.connected_at;
@@ -244,6 +260,13 @@ impl Registry {
     pub fn server_gone(&self, server_id: &str, reason: &str) -> usize {
         let keys = self.keys_where(|session| session.key().server_id == server_id);
         keys.iter().filter(|key| self.gone(key, reason)).count()
+    }
+
+    /// The servers that have sessions.
+    pub fn servers(&self) -> HashSet<String> {
+        let state = self.state();
+        let ids = state.ids.keys();
+        ids.map(|key| key.server_id.clone()).collect()
     }
 
     /// Forgets the sessions of `server_id` that a list which was asked for at `asked` and has `listed` on it does not have: live
@@ -311,6 +334,30 @@ impl Registry {
             }
         }
         struck
+    }
+
+    /// Whether this shim looks after a session that `entry`, which closes those it concerns, concerns or may, and that is
+    /// still there.
+    pub fn is_left(&self, entry: &Arc<LogEntry>) -> bool {
+        let state = self.state();
+        let concerned = |session: &Session| {
+            session.owner == Owner::Me
+                && session.phase != Phase::Asked
+                && !session
+                    .as_of()
+                    .is_some_and(|as_of| as_of.includes(&entry.revision))
+                && touches(entry, session) != Touch::No
+        };
+        let is = |id: Id| state.sessions.get(&id).is_some_and(concerned);
+        match entry.change.effect().touches {
+            Touches::Nobody => false,
+            Touches::Everybody => state.sessions.values().any(concerned),
+            Touches::Session { server_id, client_id } => {
+                let key = SessionKey { server_id, client_id };
+                state.ids.get(&key).is_some_and(|id| is(*id))
+            }
+            Touches::Concern(concern) => state.index.about(&concern).any(is) || state.index.unknown().any(is),
+        }
     }
 
     /// Goes on from `position`, what came before is not known. Returns the sessions that are not valid as of then; those

@@ -243,6 +243,32 @@ fn what_is_gone_is_not_brought_back_by_what_was_told_before() {
 }
 
 #[test]
+fn of_two_answers_the_one_that_the_server_took_counts() {
+    let registry = begun();
+    let_in(&registry, 1, at(7), &about("alice", &["apollo"]));
+    // Another shim had answered too, with what it knew before.
+    assert!(registry.seen(found(1, "other", Some(at(1)))));
+    let session = registry.get(&key(1)).unwrap();
+    assert_eq!((session.as_of(), session.facts.is_none()), (Some(at(1)), true));
+    assert_eq!(registry.others(), [(key(1), Owner::Other("other".into()))]);
+}
+
+#[test]
+fn a_session_that_an_entry_closes_is_left_until_it_is_gone() {
+    let registry = begun();
+    let revoked = entry(2, person("alice"));
+    registry.take(&revoked);
+    assert!(!registry.is_left(&revoked));
+    // Found only now.
+    registry.seen(found(1, "gone", Some(at(1))));
+    assert!(!registry.is_left(&revoked), "it is another's");
+    registry.hand_over(&key(1), Owner::Me);
+    assert!(registry.is_left(&revoked));
+    registry.gone(&key(1), "Kicked");
+    assert!(!registry.is_left(&revoked));
+}
+
+#[test]
 fn one_of_its_own_that_was_forgotten_is_nobody_s() {
     let registry = begun();
     registry.seen(found(1, "me", Some(at(1))));
