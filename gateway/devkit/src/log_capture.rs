@@ -5,11 +5,15 @@
 //! future ([`LogCapture::dispatch`] with `tracing::instrument::WithSubscriber`).
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tracing::Dispatch;
-use tracing::subscriber::DefaultGuard;
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
 use tracing_subscriber::fmt::MakeWriter;
+
+/// Hears nothing, and is there all the while. As long as there is one dispatcher only, tracing asks just that of the thread which
+/// comes by an event first whether anybody wants it; on a thread of another test nobody does, and that is remembered for all.
+static ANOTHER: OnceLock<Dispatch> = OnceLock::new();
 
 /// Collects log events of every level.
 #[derive(Debug, Clone)]
@@ -21,6 +25,7 @@ pub struct LogCapture {
 impl LogCapture {
     /// An empty capture that hears nothing yet.
     pub fn new() -> Self {
+        ANOTHER.get_or_init(|| Dispatch::new(NoSubscriber::default()));
         let text = Text::default();
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)
