@@ -334,6 +334,7 @@ fn each_of_the_readmes_further_examples_is_good() {
         "# what they belong to",
         "# pushed memberships",
         "# several decision services",
+        "# events from outside",
     ] {
         let folder = Folder::new("");
         let file = |name: &str| {
@@ -344,7 +345,7 @@ fn each_of_the_readmes_further_examples_is_good() {
         };
         let files = file("secret");
         let mut example = readme_block(head);
-        for name in ["introspection", "crm-token", "db", "store", "redis"] {
+        for name in ["introspection", "crm-token", "db", "store", "redis", "directory"] {
             example = example.replace(&format!("/run/secrets/{name}"), &files);
         }
         example = example.replace("/var/lib/natsgate", &folder.path().display().to_string());
