@@ -42,11 +42,11 @@ holds! {
 
     #[ignore = "minutes"] long_two_revocations_rechecks_and_a_crash: Bounds { versions: 2, crashes: 1, ..RECHECKS }, 565083;
     #[ignore = "minutes"] long_others_entries_rechecks_and_a_crash: Bounds { others: 1, crashes: 1, ..RECHECKS }, 753486;
-    #[ignore = "minutes"] long_another_epoch_and_a_crash: Bounds { failovers: 1, crashes: 1, ..SESSIONS }, 0;
-    #[ignore = "minutes"] long_two_clients_and_a_crash: Bounds { connections: 2, crashes: 1, ..SESSIONS }, 0;
-    #[ignore = "minutes"] long_a_gap_rechecks_and_a_crash: Bounds { trims: 1, others: 1, crashes: 1, ..RECHECKS }, 0;
+    #[ignore = "minutes"] long_another_epoch_and_a_crash: Bounds { failovers: 1, crashes: 1, ..SESSIONS }, 2069294;
+    #[ignore = "minutes"] long_two_clients_and_a_crash: Bounds { connections: 2, crashes: 1, ..SESSIONS }, 2326628;
+    #[ignore = "minutes"] long_a_gap_rechecks_and_a_crash: Bounds { trims: 1, others: 1, crashes: 1, ..RECHECKS }, 3605755;
     #[ignore = "minutes"] long_one_shim_two_clients_another_epoch_and_a_crash: Bounds { shims: 1, connections: 2, failovers: 1, crashes: 1, ..RECHECKS }, 815825;
-    #[ignore = "minutes"] long_leaf_nodes_at_both_shims_in_another_epoch: Bounds { leaves: true, twice: true, failovers: 1, ..RECHECKS }, 0;
+    #[ignore = "minutes"] long_leaf_nodes_at_both_shims_in_another_epoch: Bounds { leaves: true, twice: true, failovers: 1, ..RECHECKS }, 610526;
 }
 
 #[test]
