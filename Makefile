@@ -5,7 +5,7 @@ CARGO ?= cargo
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo dev setup setup-demo test test-full bench format lint unit model-full doc lean deny deny-required
+.PHONY: help demo dev setup setup-demo test test-full bench format lint unit model-full doc lean deny deny-required bench-revoke
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,7 +32,11 @@ test-full: setup format lint unit model-full doc lean deny-required ## test, the
 
 bench: setup-demo ## what natsgate costs, step by step, and its connects per second beside a bare responder's; some minutes
 	$(CARGO) build --locked --release -p natsgate
-	$(CARGO) bench --locked -p natsgate-benches
+	$(CARGO) bench --locked -p natsgate-benches --bench hot_path --bench connects
+
+bench-revoke: setup-demo ## from a revocation to closed sockets, beside the least that could do it; some minutes
+	$(CARGO) build --locked --release -p natsgate
+	$(CARGO) bench --locked -p natsgate-benches --bench revoke
 
 format: ## rustfmt, check only
 	$(CARGO) fmt --all --check

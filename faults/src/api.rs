@@ -77,6 +77,11 @@ impl Api {
         self.channels[at % self.channels.len()].clone()
     }
 
+    /// Its revocations.
+    pub fn revocations(&self, at: usize) -> RevocationServiceClient<Channel> {
+        RevocationServiceClient::new(self.channel(at))
+    }
+
     /// A call of `message`, with a fresh token, that gives up after `patience`.
     pub fn call<T>(&self, message: T, patience: Duration) -> Request<T> {
         let mut request = Request::new(message);
@@ -95,8 +100,8 @@ impl Api {
         request: v1::RevokeRequest,
         patience: Duration,
     ) -> Result<v1::RevokeResponse, Status> {
-        let mut client = RevocationServiceClient::new(self.channel(at));
-        Ok(client.revoke(self.call(request, patience)).await?.into_inner())
+        let call = self.call(request, patience);
+        Ok(self.revocations(at).revoke(call).await?.into_inner())
     }
 
     /// Gives memberships.

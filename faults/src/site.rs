@@ -8,7 +8,6 @@ use natsgate_devkit::{
     ConfiguredUser, DevProvider, DevProviderOptions, INTROSPECTION_CLIENT, PostgresServer, RedisOptions,
     RedisServer, TokenSpec,
 };
-use natsgate_proto::v1::revocation_service_client::RevocationServiceClient;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tonic::Code;
@@ -55,7 +54,7 @@ pub struct SiteOptions {
     /// The policy.
     pub policy: String,
     /// How much natsgate logs.
-    pub log: &'static str,
+    pub log: String,
 }
 
 impl Default for SiteOptions {
@@ -68,7 +67,7 @@ impl Default for SiteOptions {
             durable: false,
             enforcement: json!({ "spread": "1s" }),
             policy: POLICY.to_owned(),
-            log: "info",
+            log: "info".to_owned(),
         }
     }
 }
@@ -173,7 +172,7 @@ impl Site {
             until("a decision service takes the API's calls", async || {
                 let request = natsgate_proto::v1::ListBansRequest::default();
                 let call = api.call(request, Duration::from_secs(2));
-                match RevocationServiceClient::new(api.channel(at)).list_bans(call).await {
+                match api.revocations(at).list_bans(call).await {
                     Ok(_) => true,
                     // It knows who calls: bans are kept where pushed memberships are, which need not be.
                     Err(status) => matches!(status.code(), Code::FailedPrecondition | Code::Unimplemented),

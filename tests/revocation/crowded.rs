@@ -22,7 +22,10 @@ async fn a_client_knows_what_it_may_do_and_when_it_was_closed() {
     let kicked = clients[7].look(|view| view.open().unwrap().clone());
     assert!(scene.site.system.kick(&kicked.server_id, kicked.client_id).await);
     let closed = || clients[7].look(|view| view.lives[0].closed.is_some() && view.open().is_some());
-    assert!(scene.crowd.until(PATIENCE, closed).await, "it was not closed, or did not come back");
+    assert!(
+        scene.crowd.until(PATIENCE, closed).await,
+        "it was not closed, or did not come back"
+    );
     assert!(!scene.site.system.kick(&kicked.server_id, kicked.client_id).await);
     let others = clients.iter().enumerate().filter(|(index, _)| *index != 7);
     for (_, client) in others {

@@ -13,5 +13,6 @@
     reason = "tests end loudly"
 )]
 
+mod closing;
 mod crowded;
 mod scene;

@@ -15,6 +15,11 @@ static TURN: Mutex<()> = Mutex::const_new(());
 /// The longest a crowd may take to come in, or to go.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
+/// So many seconds, for a request.
+pub fn seconds(seconds: i64) -> prost_types::Duration {
+    prost_types::Duration { seconds, nanos: 0 }
+}
+
 pub struct Scene {
     pub site: Site,
     pub crowd: Crowd,
@@ -61,7 +66,13 @@ impl Scene {
             missing.len(),
             clients.len(),
             missing.first().map(|client| client.view()),
-            self.site.shims[0].logs().lines().rev().take(20).collect::<Vec<_>>().join("\n"),
+            self.site.shims[0]
+                .logs()
+                .lines()
+                .rev()
+                .take(20)
+                .collect::<Vec<_>>()
+                .join("\n"),
         );
     }
 }

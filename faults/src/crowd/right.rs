@@ -75,9 +75,11 @@ impl Answers {
     pub(super) fn held(&self, rights: &[Right]) -> Held {
         let refused = |what: &str, subject: &str| {
             let named = format!("\"{subject}\"");
-            self.errors
-                .iter()
-                .any(|error| error.starts_with("Permissions Violation for ") && error.contains(what) && error.contains(&named))
+            self.errors.iter().any(|error| {
+                error.starts_with("Permissions Violation for ")
+                    && error.contains(what)
+                    && error.contains(&named)
+            })
         };
         Held {
             connection: Default::default(),

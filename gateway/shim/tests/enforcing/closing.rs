@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use natsgate_core::{Board, Deadline, Pace, Change, Selector};
+use natsgate_core::{Board, Change, Deadline, Pace, Selector};
 
 use crate::scene::{PATIENCE, Scene, Session, person, project, sums, until};
 
@@ -81,14 +81,22 @@ async fn the_index_says_who_is_there() {
     let alice = scene.connect("alice").await;
     let listed = async || {
         let deadline = Deadline::after(PATIENCE);
-        scene.board.sessions("test", None, 10, deadline).await.unwrap().sessions
+        scene
+            .board
+            .sessions("test", None, 10, deadline)
+            .await
+            .unwrap()
+            .sessions
     };
     until("alice is listed", async || listed().await.len() == 1).await;
     let record = listed().await.remove(0);
     assert_eq!(record.key.client_id, alice.client.server_info().client_id);
     assert_eq!(record.principal.unwrap().subject, "alice");
     assert!(record.as_of.is_some() && record.connected_at.is_some());
-    until("it is counted", async || shim.counters.sessions.load(Ordering::Relaxed) == 1).await;
+    until("it is counted", async || {
+        shim.counters.sessions.load(Ordering::Relaxed) == 1
+    })
+    .await;
     drop(alice);
     until("she is gone", async || listed().await.is_empty()).await;
     shim.stop().await;

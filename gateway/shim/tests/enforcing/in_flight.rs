@@ -16,7 +16,10 @@ async fn a_grant_from_before_a_revocation_is_asked_for_again() {
     scene.decisions.gate.forget_permits(permits);
     let url = scene.nats.client_url().to_owned();
     let connecting = tokio::spawn(async move { Session::open(&url, "alice").await });
-    until("it was asked", async || scene.decisions.asked.load(Ordering::SeqCst) == 1).await;
+    until("it was asked", async || {
+        scene.decisions.asked.load(Ordering::SeqCst) == 1
+    })
+    .await;
     scene.decisions.set("alice", &["gemini"]);
     let entry = scene.revoke(membership("alice", "apollo")).await;
     scene.done(entry, 1).await;
@@ -40,7 +43,10 @@ async fn one_that_does_not_concern_it_changes_nothing() {
     scene.decisions.gate.forget_permits(permits);
     let url = scene.nats.client_url().to_owned();
     let connecting = tokio::spawn(async move { Session::open(&url, "alice").await });
-    until("it was asked", async || scene.decisions.asked.load(Ordering::SeqCst) == 1).await;
+    until("it was asked", async || {
+        scene.decisions.asked.load(Ordering::SeqCst) == 1
+    })
+    .await;
     let entry = scene.revoke(person("bob")).await;
     scene.done(entry, 1).await;
     scene.decisions.gate.add_permits(10);
@@ -61,7 +67,10 @@ async fn a_connection_in_its_callout_can_be_closed_by_name() {
     scene.decisions.gate.forget_permits(permits);
     let url = scene.nats.client_url().to_owned();
     let connecting = tokio::spawn(async move { Session::open(&url, "alice").await });
-    until("it was asked", async || scene.decisions.asked.load(Ordering::SeqCst) == 2).await;
+    until("it was asked", async || {
+        scene.decisions.asked.load(Ordering::SeqCst) == 2
+    })
+    .await;
     let entry = scene
         .revoke(Selector::Session {
             server_id: info.server_id.clone(),

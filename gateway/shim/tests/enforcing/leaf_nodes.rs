@@ -32,7 +32,11 @@ async fn a_leaf_node_is_closed() {
     .await;
     let entry = scene.revoke(person("edge")).await;
     assert_eq!(sums(&scene.done(entry, 1).await), (1, 0));
-    assert!(scene.nats.logs().contains("Leafnode connection closed: Kicked"), "{}", scene.nats.logs());
+    assert!(
+        scene.nats.logs().contains("Leafnode connection closed: Kicked"),
+        "{}",
+        scene.nats.logs()
+    );
     drop(leaf);
     shim.stop().await;
 }

@@ -16,8 +16,8 @@ use natsgate_proto::v1;
 use natsgate_proto::v1::recheck_result::Result as Now;
 use natsgate_shim::decision_point::{Answer, NotRechecked, Unanswered};
 use natsgate_shim::{
-    Bounds, Counters, DecisionPoint, EnforcementSettings, Issuing, NatsCredentials, NatsSettings, Revocations, Shim,
-    ShimSettings, TargetAccount,
+    Bounds, Counters, DecisionPoint, EnforcementSettings, Issuing, NatsCredentials, NatsSettings,
+    Revocations, Shim, ShimSettings, TargetAccount,
 };
 use natsgate_store::{Follower, FollowerSettings, InProcessBoard, InProcessLog, LogSettings};
 use tokio::sync::Semaphore;
@@ -149,7 +149,11 @@ impl DecisionPoint for Decisions {
         })
     }
 
-    async fn recheck(&self, request: v1::RecheckRequest, _: Deadline) -> Result<v1::RecheckResponse, NotRechecked> {
+    async fn recheck(
+        &self,
+        request: v1::RecheckRequest,
+        _: Deadline,
+    ) -> Result<v1::RecheckResponse, NotRechecked> {
         if !*self.can_recheck.lock().unwrap() {
             return Err(NotRechecked {
                 why: "as the test wants it".into(),
@@ -284,7 +288,10 @@ impl Scene {
             async move { shim.run(stop, ready).await.unwrap() }
         });
         tokio::time::timeout(PATIENCE, ready.cancelled()).await.unwrap();
-        until("the shim says that it is there", async || self.present().await > before).await;
+        until("the shim says that it is there", async || {
+            self.present().await > before
+        })
+        .await;
         Running { counters, stop, task }
     }
 
@@ -332,7 +339,9 @@ impl Scene {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, waiting).await.expect("acknowledged")
+        tokio::time::timeout(PATIENCE, waiting)
+            .await
+            .expect("acknowledged")
     }
 }
 

@@ -40,7 +40,10 @@ async fn a_shim_that_starts_learns_what_another_knew() {
     }
     let first = scene.shim().await;
     let (alice, bob) = (scene.connect("alice").await, scene.connect("bob").await);
-    until("both are told of", async || first.counters.sessions.load(Ordering::Relaxed) == 2).await;
+    until("both are told of", async || {
+        first.counters.sessions.load(Ordering::Relaxed) == 2
+    })
+    .await;
     first.stop().await;
     let second = scene.shim().await;
     until("they are taken over", async || {
