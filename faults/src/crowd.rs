@@ -12,15 +12,26 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream::{self, StreamExt};
+use futures::future::join_all;
 use secrecy::SecretString;
 use tokio::sync::{Semaphore, watch};
 
 pub use client::{Client, Life, View};
 pub use right::{Held, Right};
 
+/// A token to connect with, and what tells it from others.
+#[derive(Debug, Clone)]
+pub struct Token {
+    /// The token.
+    pub secret: SecretString,
+    /// Its `jti`.
+    pub id: Arc<str>,
+    /// When it was issued, in seconds since the Unix epoch: its `iat`, or a second less.
+    pub issued_at: i64,
+}
+
 /// How a client comes by its token; asked before every connect.
-pub type Tokens = Arc<dyn Fn() -> SecretString + Send + Sync>;
+pub type Tokens = Arc<dyn Fn() -> Token + Send + Sync>;
 
 /// Who a client is.
 pub struct Persona {
@@ -97,14 +108,8 @@ pub async fn held_by<'a>(
     rights: &Arc<[Right]>,
     patience: Duration,
 ) -> Vec<Option<Held>> {
-    stream::iter(clients)
-        .map(|client| async move {
-            tokio::time::timeout(patience, client.held(Arc::clone(rights)))
-                .await
-                .ok()
-                .flatten()
-        })
-        .buffered(256)
-        .collect()
-        .await
+    let asked = clients
+        .into_iter()
+        .map(|client| client.held_within(rights, patience));
+    join_all(asked).await
 }

@@ -4,6 +4,7 @@
 //!   and shims as processes of their own, each configured by files.
 //! - [`crowd`]: thousands of cheap clients that know when they were closed and what they may do.
 //! - [`Api`]: the gRPC API as a backend calls it. [`System`]: what nats-server itself says of connections.
+//! - [`schedule`] and [`play`]: what happens, drawn from a seed, and who holds in the end what he must not hold.
 //!
 //! Whole-system tests and benches use it; nothing of it is linked by natsgate.
 
@@ -17,9 +18,12 @@
 
 mod api;
 pub mod crowd;
+mod ledger;
 mod members;
 mod nats;
+pub mod play;
 mod program;
+pub mod schedule;
 mod site;
 mod system;
 mod tls;
@@ -41,7 +45,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// # Panics
 /// It takes longer than [`PATIENCE`]; says `what`.
-pub async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
+pub async fn until<F: Future<Output = bool>>(what: &str, mut done: impl FnMut() -> F) {
     let waiting = async {
         while !done().await {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -53,11 +57,13 @@ pub async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
     );
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, below those that the system gives to connections: a server that is away for a while
+/// finds it free again.
 pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    loop {
+        let port = rand::random_range(10_000..32_000);
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }

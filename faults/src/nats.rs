@@ -38,6 +38,7 @@ impl Nats {
                     name: "site".to_owned(),
                     routes: routes.map(str::to_owned).collect(),
                 }),
+                port: Some(crate::free_port()),
                 debug: false,
                 ..NatsServerOptions::default()
             };

@@ -41,6 +41,7 @@ pub struct Natsgate {
     process: Process,
     folder: TempDir,
     starts: usize,
+    asked_to_stop: bool,
 }
 
 impl Natsgate {
@@ -64,6 +65,7 @@ impl Natsgate {
             process,
             folder,
             starts: 1,
+            asked_to_stop: false,
         }
     }
 
@@ -117,6 +119,17 @@ impl Natsgate {
         self.process.stop().await.unwrap();
     }
 
+    /// Asks it to end (SIGTERM), and does not wait.
+    pub fn ask_to_stop(&mut self) {
+        self.process.ask_to_stop().unwrap();
+        self.asked_to_stop = true;
+    }
+
+    /// Whether it was asked to end since it was started.
+    pub fn is_asked_to_stop(&self) -> bool {
+        self.asked_to_stop
+    }
+
     /// Freezes it (SIGSTOP).
     pub fn suspend(&self) {
         self.process.suspend().unwrap();
@@ -132,6 +145,7 @@ impl Natsgate {
         self.process.kill().unwrap();
         self.process = spawn(&self.program, self.what, self.folder.path(), self.starts);
         self.starts += 1;
+        self.asked_to_stop = false;
     }
 }
 

@@ -4,16 +4,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use natsgate_core::{Clock, SystemClock};
 use natsgate_devkit::{
     ConfiguredUser, DevProvider, DevProviderOptions, INTROSPECTION_CLIENT, PostgresServer, RedisOptions,
     RedisServer, TokenSpec,
 };
-use secrecy::{ExposeSecret, SecretString};
+use natsgate_proto::v1::ListBansRequest;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::api::{AUDIENCE, Api, BACKEND, SCOPES};
-use crate::crowd::{Crowd, Tokens};
+use crate::crowd::{Crowd, Token, Tokens};
 use crate::members::Members;
 use crate::nats::Nats;
 use crate::program::{Natsgate, Program};
@@ -168,18 +170,22 @@ impl Site {
             process.ready().await;
         }
         for at in 0..self.ports.len() {
-            let api = &self.api;
-            until("a decision service takes the API's calls", async || {
-                let request = natsgate_proto::v1::ListBansRequest::default();
-                let call = api.call(request, Duration::from_secs(2));
-                match api.revocations(at).list_bans(call).await {
-                    Ok(_) => true,
-                    // It knows who calls: bans are kept where pushed memberships are, which need not be.
-                    Err(status) => matches!(status.code(), Code::FailedPrecondition | Code::Unimplemented),
-                }
-            })
-            .await;
+            self.takes_calls(at).await;
         }
+    }
+
+    /// Waits until the decision service of index `at` takes the API's calls.
+    pub async fn takes_calls(&self, at: usize) {
+        let api = &self.api;
+        until("a decision service takes the API's calls", || async {
+            let call = api.call(ListBansRequest::default(), Duration::from_secs(2));
+            match api.revocations(at).list_bans(call).await {
+                Ok(_) => true,
+                // It knows who calls: bans are kept where pushed memberships are, which need not be.
+                Err(status) => matches!(status.code(), Code::FailedPrecondition | Code::Unimplemented),
+            }
+        })
+        .await;
     }
 
     /// A crowd of clients, of which `at_once` connect at once.
@@ -200,8 +206,17 @@ impl Site {
     }
 
     /// A token of `subject`'s, good for an hour.
-    pub fn token(&self, subject: &str) -> SecretString {
+    pub fn token(&self, subject: &str) -> Token {
         issue(&self.provider, subject)
+    }
+
+    /// Every process of natsgate, with a name.
+    pub fn named(&self) -> impl Iterator<Item = (String, &Natsgate)> {
+        let decisions = self.decisions.iter().enumerate();
+        let shims = self.shims.iter().enumerate();
+        decisions
+            .map(|(index, one)| (format!("decision-{index}"), one))
+            .chain(shims.map(|(index, one)| (format!("shim-{index}"), one)))
     }
 
     /// The ports on which decision services listen.
@@ -210,9 +225,17 @@ impl Site {
     }
 }
 
-fn issue(provider: &DevProvider, subject: &str) -> SecretString {
-    let spec = TokenSpec::new(subject).ttl(Duration::from_secs(3600));
-    provider.issue(spec).unwrap()
+fn issue(provider: &DevProvider, subject: &str) -> Token {
+    let id = format!("{:032x}", rand::random::<u128>());
+    let issued_at = SystemClock.unix_seconds();
+    let spec = TokenSpec::new(subject)
+        .ttl(Duration::from_secs(3600))
+        .claim("jti", id.as_str());
+    Token {
+        secret: provider.issue(spec).unwrap(),
+        id: id.into(),
+        issued_at,
+    }
 }
 
 async fn start_redis(durable: bool) -> RedisServer {

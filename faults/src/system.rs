@@ -82,7 +82,7 @@ impl System {
             following,
         };
         let count = nats.servers.len();
-        crate::until("the servers are a cluster", async || {
+        crate::until("the servers are a cluster", || async {
             system.servers().await.len() == count
         })
         .await;

@@ -24,6 +24,10 @@ pub struct Life {
     pub server_id: Arc<str>,
     /// The connection's id there.
     pub client_id: u64,
+    /// The `jti` of the token it connected with.
+    pub token_id: Arc<str>,
+    /// When that was issued, in seconds since the Unix epoch.
+    pub token_issued_at: i64,
     /// When it began to connect: what it was given is not older than this.
     pub began: Instant,
     /// When it was let in.
@@ -101,6 +105,12 @@ impl Client {
         self.look(|view| view.open().is_some())
     }
 
+    /// As [`Self::held`], within `patience`.
+    pub(super) async fn held_within(&self, rights: &Arc<[Right]>, patience: Duration) -> Option<Held> {
+        let held = tokio::time::timeout(patience, self.held(Arc::clone(rights))).await;
+        held.ok().flatten()
+    }
+
     /// Tries all of `rights`; `None` if its connection closes meanwhile, or it has none. As long as its server takes.
     pub async fn held(&self, rights: Arc<[Right]>) -> Option<Held> {
         if !self.is_open() {
@@ -169,7 +179,8 @@ async fn visit(
     // The semaphore is never closed.
     let turn = shared.turns.acquire().await;
     let began = Instant::now();
-    let opened = Connection::open(*address, &persona.name, &(persona.tokens)()).await;
+    let token = (persona.tokens)();
+    let opened = Connection::open(*address, &persona.name, &token.secret).await;
     drop(turn);
     let mut connection = match opened {
         Ok(connection) => connection,
@@ -185,6 +196,8 @@ async fn visit(
     lock(view).lives.push(Life {
         server_id: connection.server_id.clone(),
         client_id: connection.client_id,
+        token_id: token.id,
+        token_issued_at: token.issued_at,
         began,
         opened: Instant::now(),
         closed: None,
