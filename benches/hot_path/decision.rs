@@ -8,13 +8,14 @@ use criterion::{BenchmarkId, Criterion};
 use natsgate_benches::authorization::Callout;
 use natsgate_benches::rules;
 use natsgate_claims::{AuthorizationRequest, decode};
-use natsgate_core::{Clock, MergedMemberships, SystemClock};
-use natsgate_decision::{CallerAuthenticator, CredentialSource, Decider, DeciderLimits, Pipeline};
+use natsgate_core::{Clock, MergedMemberships, Sealing, SystemClock};
+use natsgate_decision::{CallerAuthenticator, CredentialSource, Decider, DeciderLimits, MAX_BASES, Pipeline};
 use natsgate_devkit::TokenSpec;
 use natsgate_identity::{ClaimMembershipSettings, ClaimMemberships};
 use natsgate_proto::v1::decision_service_server::DecisionService;
+use natsgate_proto::v1::{RecheckRequest, RecheckResult, authorize_response, recheck_result};
 use natsgate_shim::request;
-use natsgate_store::{Follower, FollowerSettings, InProcessLog, LogSettings};
+use natsgate_store::{Follower, FollowerSettings, InProcessLog, LogSettings, Secrets};
 use tokio::runtime::Runtime;
 use tonic::Request;
 
@@ -42,6 +43,8 @@ pub(crate) fn benches(criterion: &mut Criterion) {
             FollowerSettings::default(),
             Arc::new(SystemClock),
         ),
+        bans: None,
+        sealing: sealing(),
         degraded_grant_life: Duration::from_secs(300),
         clock: Arc::new(SystemClock),
     };
@@ -79,4 +82,49 @@ pub(crate) fn benches(criterion: &mut Criterion) {
         );
     }
     group.finish();
+
+    // What a change of the policy costs: every session there is, in calls of as many as may be.
+    let mut group = criterion.benchmark_group("decision/recheck, 5,000 sessions");
+    for count in [1, 10] {
+        let projects: Vec<String> = (0..count).map(|number| format!("project-{number}")).collect();
+        let token = provider
+            .issue(TokenSpec::new("alice").claim("projects", projects))
+            .unwrap();
+        let token = callout.request(secrecy::ExposeSecret::expose_secret(&token));
+        let claims = decode::<AuthorizationRequest>(&token, SystemClock.unix_seconds()).unwrap();
+        let question = request::to_message("bench", &claims.body);
+        let answer = runtime
+            .block_on(decider.authorize(Request::new(question)))
+            .unwrap();
+        let Some(authorize_response::Result::Grant(grant)) = answer.into_inner().result else {
+            continue;
+        };
+        let bases = vec![grant.basis; MAX_BASES];
+        group.bench_with_input(
+            BenchmarkId::new("memberships", count),
+            &bases,
+            |bencher, bases| {
+                bencher.to_async(&runtime).iter(async || {
+                    for _ in 0..5_000 / MAX_BASES {
+                        let request = RecheckRequest {
+                            bases: bases.clone(),
+                            ..Default::default()
+                        };
+                        let answer = decider.recheck(Request::new(request)).await.unwrap().into_inner();
+                        let granted = |one: &RecheckResult| {
+                            matches!(one.result, Some(recheck_result::Result::Grant(_)))
+                        };
+                        assert!(answer.results.iter().all(granted));
+                    }
+                });
+            },
+        );
+    }
+    group.finish();
+}
+
+fn sealing() -> Arc<dyn Sealing> {
+    let secret = "as many bytes as a secret must have".to_owned();
+    let secrets = Secrets::new(secret.into(), Vec::new()).unwrap();
+    Arc::new(secrets.sealer("recheck basis").unwrap())
 }

@@ -175,7 +175,9 @@ pub trait Board: Send + Sync {
     /// [`BoardError`].
     async fn acknowledge(&self, done: &Acknowledgement, deadline: Deadline) -> Result<(), BoardError>;
 
-    /// A shim of `cluster` says which sessions are there, or not any more. A session's last word counts.
+    /// A shim of `cluster` says which sessions are there, or not any more. Of one that is there the last word counts of
+    /// those who know whom it is for, or of all if nobody does. One that is gone never comes back: who says so later than
+    /// somebody else that it is there says nothing new. Only what is news is an event.
     ///
     /// # Errors
     /// [`BoardError`].
@@ -225,7 +227,7 @@ pub trait Board: Send + Sync {
         deadline: Deadline,
     ) -> Result<Vec<SessionRecord>, BoardError>;
 
-    /// The clusters that sessions were told of, in order.
+    /// The clusters that sessions were told of, or that a shim said it serves, in order.
     ///
     /// # Errors
     /// [`BoardError`].
@@ -234,7 +236,10 @@ pub trait Board: Send + Sync {
     /// Changes whenever an acknowledgement came. A hint to look, which may get lost.
     fn acknowledged(&self) -> watch::Receiver<u64>;
 
-    /// What happens to sessions from now on. Events may get lost; whoever misses some is told so by the channel.
+    /// What happens to sessions from now on. Events may get lost; whoever
+    /// may have missed some is told so by the channel: it says that he lagged, or it ends, and he calls this again and then
+    /// reads the list anew. It may end for that reason right at the beginning. Must be called within a tokio runtime, as must
+    /// [`Self::acknowledged`].
     fn session_events(&self) -> broadcast::Receiver<SessionEvent>;
 }
 

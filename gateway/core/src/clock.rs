@@ -41,6 +41,15 @@ pub fn from_unix_seconds(seconds: i64) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
+/// `time` without what is smaller than a microsecond, since not every store keeps more; times before the epoch become it.
+pub fn whole_micros(time: SystemTime) -> SystemTime {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let micros = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
+    UNIX_EPOCH
+        .checked_add(Duration::from_micros(micros))
+        .unwrap_or(UNIX_EPOCH)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

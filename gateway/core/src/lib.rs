@@ -30,6 +30,7 @@ pub mod reach;
 pub mod revision;
 pub mod revocation;
 pub mod revocation_log;
+pub mod sealing;
 pub mod subject;
 
 pub use ban::{Ban, BanScope, BanStore, BanStoreError, BanWritten, Lifted};
@@ -65,4 +66,5 @@ pub use reach::{Names, Reach};
 pub use revision::{Epoch, NotARevision, Revision};
 pub use revocation::{Change, EntryId, LogEntry, Pace, PolicyGeneration, Selector};
 pub use revocation_log::{Appended, Head, Idempotency, LogError, LogPage, NewEntry, RevocationLog, Witness};
+pub use sealing::{NotSealed, Sealing};
 pub use subject::{QueueGroup, Subject, SubjectError, UnsafeToken};

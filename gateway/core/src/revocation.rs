@@ -243,6 +243,23 @@ impl Selector {
         }
     }
 
+    /// Its kind, as it is written: `principal`, `signing_key`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Principal { .. } => "principal",
+            Self::Membership { .. } => "membership",
+            Self::Resource { .. } => "resource",
+            Self::Role { .. } => "role",
+            Self::Rule { .. } => "rule",
+            Self::Session { .. } => "session",
+            Self::Account { .. } => "account",
+            Self::Provider { .. } => "provider",
+            Self::SigningKey { .. } => "signing_key",
+            Self::Token { .. } => "token",
+            Self::ProviderSession { .. } => "provider_session",
+        }
+    }
+
     /// What a session must be about for a revocation of this to concern it. `None` for one session, which is named by
     /// its server and client id.
     pub fn session_concern(&self) -> Option<Concern> {

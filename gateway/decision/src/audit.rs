@@ -2,10 +2,10 @@
 //!
 //! Events have the target `natsgate::audit`, so that a collector can keep them apart from the log.
 
-use natsgate_core::{Connection, Failure};
+use natsgate_core::{Connection, Failure, Unavailable};
 use tracing::{info, warn};
 
-use crate::pipeline::Decision;
+use crate::pipeline::{Decision, Rechecked};
 
 /// The target of audit events.
 pub const TARGET: &str = "natsgate::audit";
@@ -67,6 +67,32 @@ pub fn record(decision_id: &str, connection: &Connection, decision: &Decision) {
             client,
             client_host,
             "no answer",
+        ),
+    }
+}
+
+/// Writes down what came out for `asked` sessions that were looked at again: how many, not which. What becomes of each is in the
+/// log of the shim that asked.
+pub fn record_rechecked(asked: usize, outcome: &Result<Vec<Rechecked>, Unavailable>) {
+    match outcome {
+        Ok(all) => {
+            let count = |is: fn(&Rechecked) -> bool| all.iter().filter(|one| is(one)).count();
+            info!(
+                target: TARGET,
+                outcome = "rechecked",
+                asked,
+                granted = count(|one| matches!(one, Rechecked::Granted { .. })),
+                denied = count(|one| matches!(one, Rechecked::Denied(_))),
+                in_doubt = count(|one| matches!(one, Rechecked::InDoubt(_))),
+                "sessions were looked at again",
+            );
+        }
+        Err(unavailable) => warn!(
+            target: TARGET,
+            outcome = "not_rechecked",
+            asked,
+            detail = short(&unavailable.0),
+            "what sessions would get now could not be told",
         ),
     }
 }

@@ -12,6 +12,7 @@ mod token;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use natsgate_core::{Membership, Principal, Reach};
 use tonic::{Code, Extensions, Status};
@@ -36,6 +37,8 @@ enum Kind {
     Named {
         known: Arc<settings::Known>,
         scopes: BTreeSet<Scope>,
+        /// When its token ends, if it came with one.
+        until: Option<SystemTime>,
         /// Whether its token was revoked is not known, so it may do no more than it must be able to.
         in_doubt: bool,
     },
@@ -58,6 +61,14 @@ impl Caller {
             Kind::Local => settings::LOCAL,
             Kind::Anyone => settings::ANYONE,
             Kind::Named { known, .. } => &known.name,
+        }
+    }
+
+    /// When its credentials end, as far as that matters to a call that goes on for long.
+    pub(crate) fn until(&self) -> Option<SystemTime> {
+        match &self.0 {
+            Kind::Local | Kind::Anyone => None,
+            Kind::Named { until, .. } => *until,
         }
     }
 

@@ -1,10 +1,10 @@
 //! Between the gRPC messages and the vocabulary.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use natsgate_core::{
-    CertificateChain, Connection, Denial, Grant, Limits, NotARevision, Permissions, ResponsePermission,
-    Revision, SubscribeSubject, TimeWindow,
+    CertificateChain, Concern, Connection, Denial, Grant, Limits, NotARevision, Permissions, Principal,
+    ResponsePermission, Revision, SubscribeSubject, TimeWindow,
 };
 use natsgate_proto::v1;
 
@@ -57,22 +57,41 @@ pub fn revision(text: &str) -> Result<Option<Revision>, NotARevision> {
     text.parse().map(Some)
 }
 
-/// A grant as a message, with what it is valid as of.
-pub fn grant(grant: Grant, as_of: Option<Revision>, generation: Option<u64>) -> v1::Grant {
+/// What stands in a message beside the grant itself.
+#[derive(Debug, Default)]
+pub struct Beside {
+    /// What it is valid as of.
+    pub as_of: Option<Revision>,
+    /// The policy's generation.
+    pub generation: Option<u64>,
+    /// What it rests on and is about.
+    pub concerns: Vec<Concern>,
+    /// What is needed to look at the session again, sealed.
+    pub basis: Vec<u8>,
+}
+
+/// A grant as a message, and what stands beside it.
+pub fn grant(grant: Grant, beside: Beside) -> v1::Grant {
+    let Beside {
+        as_of,
+        generation,
+        concerns,
+        basis,
+    } = beside;
     v1::Grant {
         account: grant.account,
-        principal: Some(v1::Principal {
-            issuer: grant.principal.issuer,
-            subject: grant.principal.subject,
-        }),
+        principal: Some(principal(grant.principal)),
         permissions: Some(permissions(grant.permissions)),
         limits: Some(limits(grant.limits)),
         expires_at: Some(timestamp(grant.expires_at)),
         policy_digest: grant.policy_digest,
         as_of: as_of.map(|revision| revision.to_string()).unwrap_or_default(),
         policy_generation: generation.unwrap_or_default(),
-        concerns: Vec::new(),
-        basis: Vec::new(),
+        concerns: concerns
+            .iter()
+            .map(|concern| concern.as_bytes().to_vec())
+            .collect(),
+        basis,
     }
 }
 
@@ -89,6 +108,23 @@ fn timestamp(time: SystemTime) -> prost_types::Timestamp {
     prost_types::Timestamp {
         seconds: natsgate_core::clock::unix_seconds(time),
         nanos: 0,
+    }
+}
+
+/// `time` as exactly as a message can have it; times before the epoch become it.
+pub(crate) fn exact(time: SystemTime) -> prost_types::Timestamp {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    prost_types::Timestamp {
+        seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(since.subsec_nanos()).unwrap_or_default(),
+    }
+}
+
+/// Somebody.
+pub(crate) fn principal(principal: Principal) -> v1::Principal {
+    v1::Principal {
+        issuer: principal.issuer,
+        subject: principal.subject,
     }
 }
 

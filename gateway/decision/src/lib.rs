@@ -1,23 +1,31 @@
 //! The decision service: turns an authorization request into a grant or a denial.
 //!
 //! [`pipeline`] decides (credential → identity → memberships → policy), [`service`] is its gRPC face and [`server`]
-//! listens. Stateless: any number of instances, started and stopped at will. Not here: how a token is verified
+//! listens. Beside it the APIs that change something: [`memberships`], [`revocations`], [`sessions`]. Stateless: any number of instances, started and stopped at will. Not here: how a token is verified
 //! (`natsgate-identity`), what a rule means (`natsgate-policy`), and anything that knows a NATS key.
 
 pub mod audit;
 pub mod caller;
 pub mod convert;
 pub mod credential;
+mod fields;
+mod gate;
 pub mod generation;
+mod idempotency;
+mod long;
 pub mod memberships;
 pub mod pipeline;
 pub mod refusal;
+pub mod revocations;
 pub mod server;
 pub mod service;
+pub mod sessions;
 
 pub use caller::{Caller, CallerAuthenticator, CallerSettings, CallerSettingsError, Scope};
 pub use credential::CredentialSource;
 pub use memberships::{Memberships, MembershipsLimits, MembershipsParts, Relay};
-pub use pipeline::{Decision, Pipeline, Question};
+pub use pipeline::{BanLookup, BanSource, Decision, Pipeline, Question, Rechecked};
+pub use revocations::{Revocations, RevocationsLimits, RevocationsParts, Revoker};
 pub use server::{LOG_HEALTH, Listener, Server, ServerError, Services, TlsMaterial};
-pub use service::{Decider, DeciderLimits, InProcess};
+pub use service::{Decider, DeciderLimits, InProcess, MAX_BASES};
+pub use sessions::Sessions;

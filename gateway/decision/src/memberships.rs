@@ -13,18 +13,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use natsgate_core::{
-    Clock, Deadline, MembershipFilter, MembershipStore, MembershipStoreError, OtherSources, Violation,
-    WriteAct,
+    Clock, MembershipFilter, MembershipStore, MembershipStoreError, OtherSources, Violation, WriteAct,
 };
 use natsgate_proto::v1;
 use natsgate_proto::v1::membership_service_server::MembershipService;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Code, Request, Response, Status};
 use tracing::warn;
 
 use crate::caller::{Caller, CallerAuthenticator, Scope};
+use crate::gate::Gate;
+use crate::idempotency::body_digest;
 use crate::refusal;
-use crate::service::grpc_timeout;
 
 pub use relay::{Relay, RelayState};
 
@@ -72,52 +71,22 @@ pub struct MembershipsParts {
 #[derive(Clone)]
 pub struct Memberships {
     parts: Arc<MembershipsParts>,
-    places: Arc<Semaphore>,
+    gate: Gate,
 }
 
 impl Memberships {
     /// The service over `parts`.
     pub fn new(parts: MembershipsParts) -> Self {
-        let places = parts.limits.max_in_flight.min(Semaphore::MAX_PERMITS);
+        let MembershipsLimits {
+            max_in_flight,
+            max_call_time,
+        } = parts.limits;
+        let callers = Arc::clone(&parts.callers);
         Self {
             parts: Arc::new(parts),
-            places: Arc::new(Semaphore::new(places)),
+            gate: Gate::new(callers, "memberships", max_in_flight, max_call_time),
         }
     }
-
-    /// Finds out who calls, and takes a place.
-    async fn admit<T>(&self, scope: Scope, request: &Request<T>) -> Result<Admitted, Status> {
-        let most = self.parts.limits.max_call_time;
-        let deadline = Deadline::after(grpc_timeout(request.metadata()).unwrap_or(most)).or_sooner(most);
-        let callers = &self.parts.callers;
-        let caller = callers
-            .authorize(scope, request.extensions(), request.metadata(), deadline)
-            .await?;
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
-            let most = self.parts.limits.max_in_flight;
-            warn!(
-                max_in_flight = most,
-                "overloaded: a call about memberships was sent away"
-            );
-            refusal::refusal(
-                Code::ResourceExhausted,
-                "OVERLOADED",
-                "more calls at once than this instance takes: call again after a while",
-            )
-        })?;
-        Ok(Admitted {
-            caller,
-            deadline,
-            place,
-        })
-    }
-}
-
-/// A call that may go on.
-struct Admitted {
-    caller: Caller,
-    deadline: Deadline,
-    place: OwnedSemaphorePermit,
 }
 
 #[tonic::async_trait]
@@ -126,12 +95,12 @@ impl MembershipService for Memberships {
         &self,
         request: Request<v1::PutMembershipsRequest>,
     ) -> Result<Response<v1::PutMembershipsResponse>, Status> {
-        let admitted = self.admit(Scope::MembershipsWrite, &request).await?;
+        let admitted = self.gate.admit(Scope::MembershipsWrite, &request).await?;
         let (_, extensions, body) = request.into_parts();
         let asked = writing::Asked {
             method: "PutMemberships",
             act: WriteAct::Put,
-            body: message::body_digest(&v1::PutMembershipsRequest {
+            body: body_digest(&v1::PutMembershipsRequest {
                 idempotency_key: String::new(),
                 ..body.clone()
             }),
@@ -159,12 +128,12 @@ impl MembershipService for Memberships {
         &self,
         request: Request<v1::DeleteMembershipsRequest>,
     ) -> Result<Response<v1::DeleteMembershipsResponse>, Status> {
-        let admitted = self.admit(Scope::MembershipsWrite, &request).await?;
+        let admitted = self.gate.admit(Scope::MembershipsWrite, &request).await?;
         let (_, extensions, body) = request.into_parts();
         let asked = writing::Asked {
             method: "DeleteMemberships",
             act: WriteAct::Delete,
-            body: message::body_digest(&v1::DeleteMembershipsRequest {
+            body: body_digest(&v1::DeleteMembershipsRequest {
                 idempotency_key: String::new(),
                 ..body.clone()
             }),
@@ -194,7 +163,7 @@ impl MembershipService for Memberships {
         &self,
         request: Request<v1::ListMembershipsRequest>,
     ) -> Result<Response<v1::ListMembershipsResponse>, Status> {
-        let admitted = self.admit(Scope::MembershipsRead, &request).await?;
+        let admitted = self.gate.admit(Scope::MembershipsRead, &request).await?;
         let request = request.into_inner();
         let invalid = |field: &str, problem: String| {
             refusal::invalid(&[Violation {

@@ -2,8 +2,12 @@
 //!
 //! Every step may deny, or find that it has no answer; nothing here turns the one into the other, and nothing turns
 //! either into a grant. That no fact older than a revocation counts is seen to in `pipeline/standing.rs` for what a
-//! credential says of itself, and by whoever looks facts up for the rest.
+//! credential says of itself, and by whoever looks facts up for the rest. What a session granted before would get now is
+//! in `pipeline/recheck.rs`; bans are in `pipeline/bans.rs`.
 
+mod bans;
+mod basis;
+mod recheck;
 mod standing;
 
 use std::sync::Arc;
@@ -12,12 +16,15 @@ use std::time::Duration;
 use natsgate_core::{
     CertificateChain, Clock, Concern, Connection, Credential, Deadline, Denial, DenialReason, Failure,
     Freshness, Grant, Identity, IdentityProvider, MergedMemberships, NotAdmitted, Position, Principal,
-    Revision,
+    Revision, Sealing,
 };
 use natsgate_policy::{Facts, Policy};
 use natsgate_proto::v1::ConnectOptions;
 
 use crate::credential::{self, CredentialSource};
+
+pub use bans::{BanLookup, BanQuery, BanSource, BansKnown};
+pub use recheck::Rechecked;
 
 /// How often a decision is begun again because something it rests on was revoked meanwhile.
 const MAX_ROUNDS: usize = 3;
@@ -36,6 +43,10 @@ pub struct Pipeline {
     pub max_token_bytes: usize,
     /// Knows what was revoked.
     pub freshness: Arc<dyn Freshness>,
+    /// Knows who is banned, where bans are kept.
+    pub bans: Option<Arc<BanLookup>>,
+    /// Seals what shims keep of sessions for us.
+    pub sealing: Arc<dyn Sealing>,
     /// The longest life of a grant while it cannot be known what was revoked.
     pub degraded_grant_life: Duration,
     /// Tells the time.
@@ -66,6 +77,10 @@ pub struct Decision {
     pub degraded: bool,
     /// A grant, a denial, or no answer.
     pub outcome: Result<Grant, Failure>,
+    /// What a grant rests on and is about, each once, in order.
+    pub concerns: Vec<Concern>,
+    /// What [`Pipeline::recheck`] needs to know of a session granted so: sealed. Empty if it cannot be rechecked.
+    pub basis: Vec<u8>,
 }
 
 impl Decision {
@@ -75,6 +90,8 @@ impl Decision {
             as_of: None,
             degraded: false,
             outcome: Err(failure.into()),
+            concerns: Vec::new(),
+            basis: Vec::new(),
         }
     }
 }
@@ -98,50 +115,54 @@ impl Pipeline {
             Err(denial) => return Decision::failed(denial),
         };
         for _ in 0..MAX_ROUNDS {
-            let (decision, rests_on) = self.round(&credential, question, deadline).await;
-            if !self.overtaken(&decision, &rests_on) {
+            if let Some(decision) = self.round(&credential, question, deadline).await {
                 return decision;
             }
         }
-        Decision::failed(Failure::unavailable(
-            "what the decision rests on was revoked again and again while it was made: try again",
-        ))
+        Decision::failed(overtaken_too_often())
     }
 
-    /// One decision, as of the position the log is applied to when it begins, and what it rests on.
+    /// One decision, as of the position the log is applied to when it begins; none if something it rests on was revoked
+    /// meanwhile.
     async fn round(
         &self,
         credential: &Credential,
         question: &Question<'_>,
         deadline: Deadline,
-    ) -> (Decision, Vec<Concern>) {
-        let mut rests_on = Vec::new();
+    ) -> Option<Decision> {
         let as_of = match self.begin() {
             Ok(as_of) => as_of,
-            Err(failure) => return (Decision::failed(failure), rests_on),
+            Err(failure) => return Some(Decision::failed(failure)),
         };
-        let mut decision = Decision {
-            principal: None,
-            as_of: Some(as_of.revision),
-            degraded: as_of.degraded,
-            outcome: Err(Failure::unavailable("the decision was not made")),
-        };
-        let known = self.known(credential, deadline, &mut decision.principal).await;
-        decision.outcome = match known {
-            Ok(known) => {
-                decision.degraded |= known.unproven;
-                rests_on = known.concerns();
-                self.evaluate(&known, question.connection, decision.degraded)
+        let mut decision = Decision::failed(Failure::unavailable("the decision was not made"));
+        decision.as_of = Some(as_of.revision);
+        decision.degraded = as_of.degraded;
+        let known = match self.known(credential, deadline, &mut decision.principal).await {
+            Ok(known) => known,
+            Err(failure) => {
+                decision.outcome = Err(failure);
+                return Some(decision);
             }
-            Err(failure) => Err(failure),
         };
-        (decision, rests_on)
+        decision.degraded |= known.unproven;
+        match self
+            .judge(&known, question.connection, decision.degraded, deadline)
+            .await
+        {
+            Ok(judged) if self.overtaken(&as_of.revision, &judged) => return None,
+            Ok(judged) => {
+                decision.basis = self.basis(&known, question.connection, as_of.revision);
+                decision.outcome = Ok(judged.grant);
+                decision.concerns = judged.concerns;
+            }
+            Err(failure) => decision.outcome = Err(failure),
+        }
+        Some(decision)
     }
 
-    /// Whether something was revoked since the decision began that concerns what it rests on.
-    fn overtaken(&self, decision: &Decision, rests_on: &[Concern]) -> bool {
-        let revoked_since = |as_of| self.freshness.superseded(as_of, rests_on);
-        decision.outcome.is_ok() && decision.as_of.as_ref().is_some_and(revoked_since)
+    /// Whether something was revoked since `as_of` that concerns what `judged` rests on.
+    fn overtaken(&self, as_of: &Revision, judged: &Judged) -> bool {
+        self.freshness.superseded(as_of, &judged.concerns) || self.freshness.superseded(as_of, &judged.bans)
     }
 
     async fn catch_up(&self, revision: Revision, deadline: Deadline) -> Result<(), Failure> {
@@ -200,7 +221,15 @@ impl Pipeline {
         }
     }
 
-    fn evaluate(&self, known: &Known, connection: &Connection, degraded: bool) -> Result<Grant, Failure> {
+    /// What the rules give to whom is `known`, unless there is a ban on them.
+    async fn judge(
+        &self,
+        known: &Known,
+        connection: &Connection,
+        degraded: bool,
+        deadline: Deadline,
+    ) -> Result<Judged, Failure> {
+        let mut bans = self.check_bans(&known.about, &known.identity, deadline).await?;
         let now = self.clock.now();
         let facts = Facts {
             identity: &known.identity,
@@ -208,12 +237,24 @@ impl Pipeline {
             connection,
             now,
         };
-        let mut grant = self.policy.evaluate(&facts).outcome?;
+        let evaluation = self.policy.evaluate(&facts);
+        let mut concerns = known.concerns();
+        concerns.extend(evaluation.matched().map(Concern::rule));
+        let mut grant = evaluation.outcome?;
+        let account = Concern::account(&grant.account);
+        concerns.push(account);
+        bans.extend(self.check_bans(&[account], &known.identity, deadline).await?);
         admit(&grant, connection)?;
         if degraded {
             grant.expires_at = grant.expires_at.min(now + self.degraded_grant_life);
         }
-        Ok(grant)
+        concerns.sort_unstable();
+        concerns.dedup();
+        Ok(Judged {
+            grant,
+            concerns,
+            bans,
+        })
     }
 }
 
@@ -226,9 +267,28 @@ struct AsOf {
 /// All that is known of who asks.
 struct Known {
     identity: Identity,
+    /// What the identity is about, and the credential it was first known by: what a provider says later may name less.
+    about: Vec<Concern>,
     memberships: Vec<natsgate_core::Membership>,
+    /// What the memberships are about.
+    of_memberships: Vec<Concern>,
     /// Whether some of it could not be held against the log.
     unproven: bool,
+}
+
+/// A grant, and what it rests on.
+struct Judged {
+    grant: Grant,
+    /// What it rests on and is about, each once, in order.
+    concerns: Vec<Concern>,
+    /// The bans there might have been.
+    bans: Vec<Concern>,
+}
+
+fn overtaken_too_often() -> natsgate_core::Unavailable {
+    natsgate_core::Unavailable::new(
+        "what the decision rests on was revoked again and again while it was made: try again",
+    )
 }
 
 /// Holds against the connection what the server will not.

@@ -7,6 +7,8 @@ use natsgate_core::Position;
 use natsgate_proto::v1::FILE_DESCRIPTOR_SET;
 use natsgate_proto::v1::decision_service_server::DecisionServiceServer;
 use natsgate_proto::v1::membership_service_server::MembershipServiceServer;
+use natsgate_proto::v1::revocation_service_server::RevocationServiceServer;
+use natsgate_proto::v1::session_service_server::SessionServiceServer;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -19,7 +21,9 @@ use tonic_health::server::HealthReporter;
 use tracing::info;
 
 use crate::memberships::Memberships;
+use crate::revocations::{LONGEST_WAIT, Revocations};
 use crate::service::Decider;
+use crate::sessions::Sessions;
 
 /// How long a stopping server waits for calls under way.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
@@ -27,11 +31,13 @@ const DRAIN_TIME: Duration = Duration::from_secs(10);
 /// Calls at once on one connection: a shim has one connection and many requests.
 const MAX_STREAMS: u32 = 1024;
 
-/// No call takes longer, a watched health aside; one whose body never comes is given up then.
-const LONGEST_CALL: Duration = Duration::from_secs(30);
+/// No answer begins later: shims are waited for so long at most, and a call whose body never comes is given up then. What is
+/// streamed goes on as long as somebody watches it.
+const LONGEST_CALL: Duration = Duration::from_secs(LONGEST_WAIT.as_secs() + 30);
 
-/// The largest authorization request: a token of 1 MiB, the most that can be configured, twice in its CONNECT.
-const MAX_QUESTION_BYTES: usize = 2_500_000;
+/// The largest question to the decision service: of sessions, as `RecheckRequest` has them; an authorization request has a token
+/// of 1 MiB, the most that can be configured, twice in its CONNECT.
+const MAX_QUESTION_BYTES: usize = 8 * 1024 * 1024 + 64 * 1024;
 
 /// The largest push: 500 memberships with all of their texts as long as may be.
 const MAX_PUSH_BYTES: usize = 1_500_000;
@@ -107,6 +113,10 @@ pub struct Services {
     pub decider: Decider,
     /// Takes pushed memberships, where they are kept.
     pub memberships: Option<Memberships>,
+    /// Revokes.
+    pub revocations: Option<Revocations>,
+    /// Knows sessions.
+    pub sessions: Option<Sessions>,
 }
 
 /// The decision service's gRPC server.
@@ -151,6 +161,11 @@ impl Server {
         let memberships = self.services.memberships;
         let memberships = memberships
             .map(|service| MembershipServiceServer::new(service).max_decoding_message_size(MAX_PUSH_BYTES));
+        let revocations = self.services.revocations;
+        let revocations =
+            revocations.map(|service| RevocationServiceServer::new(service.until(stop.clone())));
+        let sessions = self.services.sessions;
+        let sessions = sessions.map(|service| SessionServiceServer::new(service.until(stop.clone())));
         let address = listener.address;
         info!(%address, tls = self.tls.is_some(), "the decision service listens");
 
@@ -163,6 +178,8 @@ impl Server {
                     .max_decoding_message_size(MAX_QUESTION_BYTES),
             )
             .add_optional_service(memberships)
+            .add_optional_service(revocations)
+            .add_optional_service(sessions)
             .serve_with_incoming_shutdown(TcpListenerStream::new(listener.socket), async move {
                 draining.cancelled().await;
                 // Whoever watches our health goes elsewhere before we are gone.

@@ -1,20 +1,30 @@
-//! `DecisionService.Authorize`: the gRPC face of the pipeline.
+//! `DecisionService`: the gRPC face of the pipeline.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use data_encoding::BASE32_NOPAD;
-use natsgate_core::{Deadline, Failure};
+use natsgate_core::{Deadline, Failure, Revision};
 use natsgate_proto::v1::authorize_response::Result as Answer;
 use natsgate_proto::v1::decision_service_server::DecisionService;
-use natsgate_proto::v1::{AuthorizeRequest, AuthorizeResponse, RecheckRequest, RecheckResponse};
+use natsgate_proto::v1::recheck_result::Result as RecheckAnswer;
+use natsgate_proto::v1::{
+    AuthorizeRequest, AuthorizeResponse, RecheckRequest, RecheckResponse, RecheckResult,
+};
 use tokio::sync::Semaphore;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use crate::caller::{CallerAuthenticator, Scope, mark_local};
-use crate::pipeline::{Pipeline, Question};
+use crate::convert::Beside;
+use crate::pipeline::{Pipeline, Question, Rechecked};
 use crate::{audit, convert};
+
+/// The most sessions one call may ask about.
+pub const MAX_BASES: usize = 500;
+
+/// Calls about sessions at once. Connections that wait to be let in go first.
+const MAX_RECHECKS: usize = 8;
 
 /// What bounds one instance.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +42,7 @@ pub struct Decider {
     limits: DeciderLimits,
     callers: Arc<CallerAuthenticator>,
     places: Arc<Semaphore>,
+    recheck_places: Arc<Semaphore>,
 }
 
 impl Decider {
@@ -43,7 +54,19 @@ impl Decider {
             limits,
             callers,
             places,
+            recheck_places: Arc::new(Semaphore::new(MAX_RECHECKS)),
         }
+    }
+
+    /// Finds out whether the caller may, and by when it is to be answered.
+    async fn admit<T>(&self, request: &Request<T>) -> Result<Deadline, Status> {
+        let allowed = grpc_timeout(request.metadata()).unwrap_or(self.limits.max_decision_time);
+        let deadline = Deadline::after(allowed).or_sooner(self.limits.max_decision_time);
+        let (extensions, metadata) = (request.extensions(), request.metadata());
+        self.callers
+            .authorize(Scope::Authorize, extensions, metadata, deadline)
+            .await?;
+        Ok(deadline)
     }
 }
 
@@ -76,16 +99,7 @@ impl DecisionService for Decider {
         &self,
         request: Request<AuthorizeRequest>,
     ) -> Result<Response<AuthorizeResponse>, Status> {
-        let allowed = grpc_timeout(request.metadata()).unwrap_or(self.limits.max_decision_time);
-        let deadline = Deadline::after(allowed).or_sooner(self.limits.max_decision_time);
-        self.callers
-            .authorize(
-                Scope::Authorize,
-                request.extensions(),
-                request.metadata(),
-                deadline,
-            )
-            .await?;
+        let deadline = self.admit(&request).await?;
         let mut request = request.into_inner();
         let connect = request.connect_options.take().unwrap_or_default();
         let _place = self.places.try_acquire().map_err(|_| {
@@ -98,8 +112,7 @@ impl DecisionService for Decider {
             )
         })?;
         let connection = convert::connection(&request).map_err(Status::invalid_argument)?;
-        let min_revision = convert::revision(&request.min_revision)
-            .map_err(|error| Status::invalid_argument(format!("the request's `min_revision`: {error}")))?;
+        let min_revision = min_revision(&request.min_revision)?;
         let question = Question {
             connect: &connect,
             certificates: &convert::verified_chains(request.client_tls.as_ref()),
@@ -112,8 +125,13 @@ impl DecisionService for Decider {
         audit::record(&decision_id, &connection, &decision);
         let answer = match decision.outcome {
             Ok(grant) => {
-                let generation = self.pipeline.policy.generation();
-                Answer::Grant(convert::grant(grant, decision.as_of, generation))
+                let beside = Beside {
+                    as_of: decision.as_of,
+                    generation: self.pipeline.policy.generation(),
+                    concerns: decision.concerns,
+                    basis: decision.basis,
+                };
+                Answer::Grant(convert::grant(grant, beside))
             }
             Err(Failure::Denied(denial)) => Answer::Denial(convert::denial(denial)),
             Err(Failure::Unavailable(what)) => {
@@ -126,8 +144,64 @@ impl DecisionService for Decider {
         }))
     }
 
-    async fn recheck(&self, _request: Request<RecheckRequest>) -> Result<Response<RecheckResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+    async fn recheck(&self, request: Request<RecheckRequest>) -> Result<Response<RecheckResponse>, Status> {
+        let deadline = self.admit(&request).await?;
+        let request = request.into_inner();
+        let _place = self.recheck_places.try_acquire().map_err(|_| {
+            tracing::warn!(
+                at_once = MAX_RECHECKS,
+                "overloaded: a question about sessions was sent away"
+            );
+            Status::resource_exhausted(
+                "more questions about sessions at once than this instance takes: ask again",
+            )
+        })?;
+        let most = MAX_BASES;
+        if request.bases.is_empty() || request.bases.len() > most {
+            return Err(Status::invalid_argument(format!(
+                "the request must have 1 to {most} `bases`"
+            )));
+        }
+        let min_revision = min_revision(&request.min_revision)?;
+        let asked = request.bases.len();
+        let rechecked = self.pipeline.recheck(request.bases, min_revision, deadline).await;
+        audit::record_rechecked(asked, &rechecked);
+        let rechecked = rechecked.map_err(|what| Status::unavailable(what.to_string()))?;
+        let generation = self.pipeline.policy.generation();
+        let results = rechecked.into_iter().map(|one| RecheckResult {
+            result: Some(recheck_result(one, generation)),
+        });
+        Ok(Response::new(RecheckResponse {
+            results: results.collect(),
+        }))
+    }
+}
+
+/// The revision that the caller has applied.
+fn min_revision(text: &str) -> Result<Option<Revision>, Status> {
+    convert::revision(text)
+        .map_err(|error| Status::invalid_argument(format!("the request's `min_revision`: {error}")))
+}
+
+/// What one session would get, as a message.
+fn recheck_result(rechecked: Rechecked, generation: Option<u64>) -> RecheckAnswer {
+    match rechecked {
+        Rechecked::Granted {
+            grant,
+            as_of,
+            concerns,
+            basis,
+        } => {
+            let beside = Beside {
+                as_of: Some(as_of),
+                generation,
+                concerns,
+                basis,
+            };
+            RecheckAnswer::Grant(convert::grant(*grant, beside))
+        }
+        Rechecked::Denied(denial) => RecheckAnswer::Denial(convert::denial(denial)),
+        Rechecked::InDoubt(why) => RecheckAnswer::InDoubt(why.to_owned()),
     }
 }
 

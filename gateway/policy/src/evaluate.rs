@@ -31,6 +31,17 @@ pub struct Evaluation {
     pub trace: Vec<RuleTrace>,
 }
 
+impl Evaluation {
+    /// The names of the rules that matched, each once, in the order of the document.
+    pub fn matched(&self) -> impl Iterator<Item = &str> {
+        let matched = |one: &&RuleTrace| matches!(one.outcome, RuleOutcome::Matched { .. });
+        let mut last = None;
+        // What a rule did for each membership stands together.
+        let names = self.trace.iter().filter(matched).map(|one| &*one.rule);
+        names.filter(move |name| last.replace(*name) != Some(*name))
+    }
+}
+
 /// Evaluates `policy` over `facts`.
 pub(crate) fn evaluate(policy: &Policy, facts: &Facts<'_>) -> Evaluation {
     let memberships: BTreeSet<&Membership> = facts.memberships.iter().collect();

@@ -48,6 +48,9 @@ const MOST_REMEMBERED: u64 = 200_000;
 /// server judges a second after the expiry; the rest is for clocks that differ.
 const LATE_AT_MOST: Duration = Duration::from_secs(5);
 
+/// Pause before a decision is asked for again since something was revoked meanwhile.
+const AGAIN_PAUSE: Duration = Duration::from_millis(2);
+
 /// How long a kick is tried where the server is not known: it may be too new to be, or not be one.
 const STRANGER_TIME: Duration = Duration::from_millis(300);
 
@@ -382,7 +385,8 @@ impl Callout {
                         return unanswered("what it rests on was revoked while it was decided".into());
                     }
                     asked = again;
-                    tokio::task::yield_now().await;
+                    // One that does not know what it was told to know needs a moment.
+                    tokio::time::sleep(AGAIN_PAUSE).await;
                     continue;
                 }
                 Err(why) => return unanswered(why),

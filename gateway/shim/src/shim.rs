@@ -173,7 +173,8 @@ impl Shim {
         let registry = Arc::new(registry);
         let enforcement = match (&self.revocations, &system) {
             (Some(revocations), Some(system)) => {
-                let kicks = Kicks::new(evictor.clone(), Arc::clone(&registry));
+                // With places of its own: what cannot be answered is kicked meanwhile.
+                let kicks = Kicks::new(eviction.clone().map(Evictor::new), Arc::clone(&registry));
                 Some(self.enforce(revocations, system, kicks, watched.missed, events))
             }
             (Some(_), None) => {

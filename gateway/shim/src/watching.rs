@@ -190,7 +190,6 @@ impl Watch {
         let mut due = Instant::now();
         loop {
             tokio::select! {
-                biased;
                 Some(message) = events.next() => {
                     if let Some(server) = self.event(&message, &mut read) {
                         match self.read_server(&server).await {

@@ -5,7 +5,7 @@
 //!
 //! How the parts hang together: a `link` keeps one connection to one server alive; `dial` knows how the server to
 //! speak to is found (an address, or whom the sentinels name); `cluster` spreads keys over one link a node; a
-//! doorbell is a link that subscribes to a channel.
+//! doorbell, or whoever listens to what is published, is a link that subscribes to a channel.
 //!
 //! redis' own `ConnectionManager` and cluster connection are not used: the first knows no Sentinel, and neither replaces a
 //! connection to a server that is frozen. The cluster connection moreover sends what timed out again on the same
@@ -14,6 +14,7 @@
 mod address;
 mod backoff;
 mod cache;
+pub(crate) mod channel;
 mod cluster;
 mod connection;
 mod dial;

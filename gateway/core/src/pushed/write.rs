@@ -1,9 +1,10 @@
 //! A write to the store of pushed memberships: what it may hold, checked once, so that every store can rely on it.
 
 use std::collections::HashMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use super::MembershipKey;
+use crate::clock::whole_micros;
 use crate::revocation_log::Idempotency;
 
 /// What is done to one record.
@@ -191,17 +192,10 @@ pub fn text_problem(text: &str, longest: usize) -> Option<String> {
     }
 }
 
-/// `time` without what is smaller than a microsecond; times before the epoch become it.
-fn whole_micros(time: SystemTime) -> SystemTime {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    let micros = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
-    UNIX_EPOCH
-        .checked_add(Duration::from_micros(micros))
-        .unwrap_or(UNIX_EPOCH)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
     use super::*;
     use crate::membership::Membership;
     use crate::principal::Principal;

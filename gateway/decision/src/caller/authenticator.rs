@@ -205,6 +205,7 @@ impl CallerAuthenticator {
             (Some(known), None) => Ok(Caller(Kind::Named {
                 scopes: known.scopes.clone(),
                 known,
+                until: None,
                 in_doubt: false,
             })),
             (None, None) => Err(Refused::unauthenticated(
@@ -264,6 +265,7 @@ impl CallerAuthenticator {
         Ok(Caller(Kind::Named {
             known,
             scopes,
+            until: Some(identity.expires_at),
             in_doubt,
         }))
     }

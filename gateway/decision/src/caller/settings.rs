@@ -33,17 +33,19 @@ pub struct CallerSettings {
     pub token: Option<TokenBinding>,
     /// What it may call. With a token, only what the token's `scope` (or `scp`) names too.
     pub scopes: Vec<Scope>,
-    /// The issuers whose people's memberships it may read and write. None if left out; `"*"` for all.
+    /// The issuers whose people's memberships it may read and write, whom it may revoke, and whose sessions it may see. None if
+    /// left out; `"*"` for all. What reaches everybody (a resource, a role, a policy's rule, a session, a NATS account) may be
+    /// revoked with `"*"` only.
     #[serde(default)]
     pub issuers: Vec<String>,
-    /// The kinds of resources whose memberships it may read and write. None if left out; `"*"` for all.
+    /// The kinds of resources whose memberships it may read, write and revoke. None if left out; `"*"` for all.
     #[serde(default)]
     pub kinds: Vec<String>,
-    /// How the ids of resources begin whose memberships it may read and write. None if left out; `"*"` for all. No
+    /// How the ids of resources begin whose memberships it may read, write and revoke. None if left out; `"*"` for all. No
     /// pattern: `eu-` stands for every id that begins so.
     #[serde(default)]
     pub id_prefixes: Vec<String>,
-    /// The roles in which it may read and write memberships. None if left out; `"*"` for all.
+    /// The roles in which it may read and write memberships, and that it may revoke. None if left out; `"*"` for all.
     #[serde(default)]
     pub roles: Vec<String>,
 }
@@ -201,6 +203,13 @@ fn ready(at: &str, one: &CallerSettings, providers: &[String]) -> Result<Known, 
                 ));
             }
         }
+    }
+    let about_sessions = [Scope::Revoke, Scope::SessionsRead];
+    if about_sessions.iter().any(|scope| scopes.contains(scope)) && reach.issuers == Names::none() {
+        return Err(wrong(
+            &format!("{at}.issuers"),
+            "must name whose people the caller may revoke and see the sessions of, since it has a scope for that; \"*\" for all",
+        ));
     }
     Ok(Known {
         name: one.name.clone(),

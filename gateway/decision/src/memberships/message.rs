@@ -1,16 +1,13 @@
 //! Between the messages of `membership.proto` and the vocabulary.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use natsgate_core::{
     Conflict, Membership, MembershipKey, MembershipRecord, Principal, Violation, WriteAct, WriteItem,
 };
 use natsgate_proto::v1;
-use prost::Message;
-use sha2::{Digest, Sha256};
 use tonic::{Code, Status};
 use tonic_types::{PreconditionViolation, StatusExt};
 
+use crate::convert;
 use crate::refusal::details;
 
 /// The items of a write; what is missing in them is a violation.
@@ -66,16 +63,8 @@ pub(super) fn record(record: MembershipRecord) -> v1::MembershipRecord {
         }),
         version: record.version,
         deleted: record.deleted,
-        changed_at: (record.version > 0).then(|| timestamp(record.changed_at)),
+        changed_at: (record.version > 0).then(|| convert::exact(record.changed_at)),
         changed_by: record.changed_by,
-    }
-}
-
-fn timestamp(time: SystemTime) -> prost_types::Timestamp {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    prost_types::Timestamp {
-        seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
-        nanos: i32::try_from(since.subsec_nanos()).unwrap_or_default(),
     }
 }
 
@@ -107,20 +96,4 @@ pub(super) fn conflict(conflicts: &[Conflict]) -> Status {
         told.join(", ")
     );
     Status::with_error_details(Code::Aborted, message, details)
-}
-
-/// A digest of a request, by which a repetition is told from another request.
-pub(super) fn body_digest(request: &impl Message) -> [u8; 32] {
-    Sha256::digest(request.encode_to_vec()).into()
-}
-
-/// A digest of the caller's key: another caller's same key, and the same key for another method, are others.
-pub(super) fn key_digest(caller: &str, method: &str, key: &str) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for part in [caller, method, key] {
-        // The length first, so that no two lists of parts read the same.
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part.as_bytes());
-    }
-    hash.finalize().into()
 }

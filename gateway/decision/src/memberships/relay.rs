@@ -3,10 +3,11 @@
 //! Every instance runs one. An announcement that two of them append is one entry, by its name.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use natsgate_core::{
-    Announced, Announcement, Announcer, Clock, Deadline, LogError, MembershipStore, MembershipStoreError,
+    Announced, Announcement, Announcer, BanStore, BanStoreError, Clock, Deadline, LogError, MembershipStore,
+    MembershipStoreError,
 };
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +42,7 @@ pub enum RelayState {
 /// Announces what the store has pending.
 pub struct Relay {
     store: Arc<dyn MembershipStore>,
+    bans: Option<Arc<dyn BanStore>>,
     log: Arc<dyn Announcer>,
     clock: Arc<dyn Clock>,
     look: Notify,
@@ -50,8 +52,19 @@ pub struct Relay {
 impl Relay {
     /// A relay from `store` to `log`. Nothing runs until [`Self::run`] does.
     pub fn new(store: Arc<dyn MembershipStore>, log: Arc<dyn Announcer>, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Self::with_bans(store, None, log, clock)
+    }
+
+    /// The same, which also purges `bans`: those of the same store, whose announcements are among its own.
+    pub fn with_bans(
+        store: Arc<dyn MembershipStore>,
+        bans: Option<Arc<dyn BanStore>>,
+        log: Arc<dyn Announcer>,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             store,
+            bans,
             log,
             clock,
             look: Notify::new(),
@@ -119,7 +132,7 @@ impl Relay {
     }
 
     /// Announces what is pending: now, whenever it is told to, and every two seconds; purges what is older than
-    /// `retention` every hour. Until `stop`.
+    /// `retention` every hour, and bans that ended so long ago. Until `stop`.
     ///
     /// `retention` bounds how long an idempotency key is remembered; it must not be shorter than the log's own.
     pub async fn run(&self, retention: Duration, stop: CancellationToken) {
@@ -137,18 +150,18 @@ impl Relay {
             match self.round().await {
                 Ok(()) => {
                     if before == RelayState::Behind {
-                        info!("all pushed memberships are announced again");
+                        info!("all pushed memberships and bans are announced again");
                     }
                     self.state.send_replace(RelayState::Done);
                     back_off = Duration::ZERO;
                 }
                 Err(what) => {
                     if before == RelayState::Behind {
-                        debug!(what, "pushed memberships are still not announced");
+                        debug!(what, "pushed memberships or bans are still not announced");
                     } else {
                         warn!(
                             what,
-                            "pushed memberships are written and cannot be announced; trying again"
+                            "pushed memberships or bans are written and cannot be announced; trying again"
                         );
                     }
                     self.state.send_replace(RelayState::Behind);
@@ -190,6 +203,7 @@ impl Relay {
     async fn keep_purging(&self, retention: Duration) {
         loop {
             if let Some(before) = self.clock.now().checked_sub(retention) {
+                self.purge_bans(before).await;
                 match self.store.purge(before, Deadline::after(ROUND_WITHIN)).await {
                     Ok(purged) => debug!(?purged, "what was old among pushed memberships is purged"),
                     Err(error @ MembershipStoreError::Damaged(_)) => {
@@ -199,6 +213,16 @@ impl Relay {
                 }
             }
             tokio::time::sleep(PURGE_EVERY).await;
+        }
+    }
+
+    /// Forgets bans that ended before `before`.
+    async fn purge_bans(&self, before: SystemTime) {
+        let Some(bans) = &self.bans else { return };
+        match bans.purge_bans(before, Deadline::after(ROUND_WITHIN)).await {
+            Ok(purged) => debug!(purged, "bans that ended are purged"),
+            Err(error @ BanStoreError::Damaged(_)) => error!(%error, "bans cannot be purged"),
+            Err(error) => debug!(%error, "bans could not be purged; trying again"),
         }
     }
 }

@@ -13,13 +13,12 @@ use natsgate_proto::v1;
 use tonic::{Code, Extensions, Status};
 use tracing::{info, warn};
 
-use super::{Admitted, MembershipsParts, message, store_refusal};
+use super::{MembershipsParts, message, store_refusal};
 use crate::audit;
 use crate::caller::Caller;
+use crate::gate::Admitted;
+use crate::idempotency::{MAX_KEY, key_digest};
 use crate::refusal;
-
-/// The longest idempotency key, in bytes.
-const MAX_KEY: usize = 128;
 
 /// The most memberships that other sources are asked about at once.
 const ASKED_AT_ONCE: usize = 8;
@@ -92,7 +91,7 @@ fn checked(parts: &MembershipsParts, caller: &Caller, asked: Asked) -> Result<Me
         return Err(refusal::invalid(&violations));
     }
     let idempotency = Idempotency {
-        key: message::key_digest(caller.name(), asked.method, &asked.key),
+        key: key_digest(caller.name(), asked.method, &asked.key),
         body: asked.body,
     };
     let write = message::items(asked.items, asked.act).and_then(|items| {

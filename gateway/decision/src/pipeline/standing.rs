@@ -16,18 +16,22 @@ impl Known {
     /// What it is about.
     pub(super) fn concerns(&self) -> Vec<Concern> {
         let principal = &self.identity.principal;
-        let mut concerns = self.identity.concerns();
+        // Room for the rules and the account, too.
+        let mut concerns = Vec::with_capacity(self.about.len() + self.of_memberships.len() + 8);
+        concerns.extend_from_slice(&self.about);
         concerns.extend([Concern::memberships_of(principal), Concern::claims_of(principal)]);
-        concerns.extend(self.memberships.iter().flat_map(Concern::membership));
+        concerns.extend_from_slice(&self.of_memberships);
         concerns
     }
 }
 
 /// What the sources say, told apart by what it was read from.
-struct Found {
-    memberships: Vec<Membership>,
+pub(super) struct Found {
+    pub(super) memberships: Vec<Membership>,
+    /// What they are about.
+    pub(super) concerns: Vec<Concern>,
     /// What those are about that were read from the identity's claims.
-    of_claims: Vec<Concern>,
+    pub(super) of_claims: Vec<Concern>,
 }
 
 impl Pipeline {
@@ -47,8 +51,8 @@ impl Pipeline {
         *principal = Some(identity.principal.clone());
         let mut unproven = false;
 
-        let concerns = identity.concerns();
-        self.prove(credential, &mut identity, &concerns, &mut unproven, deadline)
+        let mut about = identity.concerns();
+        self.prove(credential, &mut identity, &about, &mut unproven, deadline)
             .await?;
         let mut found = self.memberships_of(&identity, deadline).await?;
         let asked = self
@@ -63,9 +67,14 @@ impl Pipeline {
         if asked {
             found = self.memberships_of(&identity, deadline).await?;
         }
+        about.extend(identity.concerns());
+        about.sort_unstable();
+        about.dedup();
         Ok(Known {
             identity,
+            about,
             memberships: found.memberships,
+            of_memberships: found.concerns,
             unproven,
         })
     }
@@ -116,18 +125,26 @@ impl Pipeline {
     }
 
     /// What every source says.
-    async fn memberships_of(&self, identity: &Identity, deadline: Deadline) -> Result<Found, Failure> {
+    pub(super) async fn memberships_of(
+        &self,
+        identity: &Identity,
+        deadline: Deadline,
+    ) -> Result<Found, Failure> {
+        let merged = self.memberships.memberships(identity, deadline).await?;
         let mut found = Found {
-            memberships: Vec::new(),
+            memberships: Vec::with_capacity(merged.len()),
+            concerns: Vec::with_capacity(merged.len() * 3),
             of_claims: Vec::new(),
         };
-        for merged in self.memberships.memberships(identity, deadline).await? {
+        for merged in merged {
             let membership = merged.membership;
+            let [resource, role] = Concern::membership(&membership);
+            let member = Concern::member(&identity.principal, &membership.kind, &membership.id);
+            let concerns = [resource, role, member];
             if merged.granted_by.iter().any(|by| by.from_claims) {
-                let [resource, role] = Concern::membership(&membership);
-                let member = Concern::member(&identity.principal, &membership.kind, &membership.id);
-                found.of_claims.extend([resource, role, member]);
+                found.of_claims.extend(concerns);
             }
+            found.concerns.extend(concerns);
             found.memberships.push(membership);
         }
         Ok(found)

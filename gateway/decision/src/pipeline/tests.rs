@@ -1,5 +1,7 @@
 //! The pipeline with controllable identities, sources and log.
 
+mod banned;
+mod rechecked;
 mod scene;
 
 use std::time::Duration;

@@ -146,6 +146,22 @@ fn a_rule_is_repeated_for_each_membership_of_its_kind_and_role() {
 }
 
 #[test]
+fn each_rule_that_matched_is_named_once() {
+    let each = json!({
+        "name": "each",
+        "for_each": {"membership": {"kind": "project", "role": "member"}},
+        "publish": {"allow": ["p.{membership.id}.>"]},
+    });
+    let never = json!({"name": "never", "when": "false", "publish": {"allow": ["never"]}});
+    let all = json!({"name": "all", "publish": {"allow": ["all"]}});
+    let case = case(json!([each, never, all]))
+        .member("project", "a", "member")
+        .member("project", "b", "member");
+    let evaluation = case.evaluate();
+    assert_eq!(evaluation.matched().collect::<Vec<_>>(), ["each", "all"]);
+}
+
+#[test]
 fn without_a_role_every_role_fits() {
     let rules = json!([{
         "name": "any", "for_each": {"membership": {"kind": "project"}},

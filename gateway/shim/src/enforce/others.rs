@@ -4,22 +4,26 @@
 //! see that its shim has done what an entry asks for (it acknowledged), or to close it. More precise is what its shim told
 //! the board of it; where that is missing, what cannot be compared is closed.
 
-use std::collections::hash_map::DefaultHasher;
+use std::collections::HashMap;
+use std::collections::hash_map::{DefaultHasher, Entry};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use natsgate_core::{Acknowledgement, Deadline, EntryId, LogEntry, Measure, Pace, SessionKey};
+use natsgate_core::{Acknowledgement, Deadline, EntryId, LogEntry, Measure, Pace, Revision, SessionKey};
 use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::details;
 use super::job::Job;
 use super::{Counters, Enforcer};
-use crate::sessions::{Owner, Touch};
+use crate::sessions::{Owner, Session, Touch};
 
 /// How often it is looked whether its shim has done it, beside whenever somebody acknowledges.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// More entries than this are not held against sessions one by one: the sessions are rechecked.
+const MOST_ENTRIES: usize = 10_000;
 
 /// How long asking the board may take.
 const ASK_WITHIN: Duration = Duration::from_secs(1);
@@ -86,8 +90,7 @@ impl Enforcer {
         match &session.owner {
             // Taken over meanwhile, and judged then.
             Owner::Me => false,
-            Owner::Other(shim) => !done.iter().any(|one| *one.shim == **shim && one.is_complete()),
-            Owner::Nobody => true,
+            owner => !was_done(done, owner),
         }
     }
 
@@ -206,9 +209,19 @@ impl Enforcer {
         }
         let mut close = Vec::new();
         let mut look = Vec::new();
+        let mut said: HashMap<EntryId, Vec<Acknowledgement>> = HashMap::new();
+        let (since, older) = self.since_the_oldest(&orphans);
         for (key, owner) in owners {
             self.registry.hand_over(&key, Owner::Me);
-            match self.registry.against(&key) {
+            let reached = |session: Session| {
+                let as_of = session.as_of()?;
+                since.filter(|since| as_of.includes(since))
+            };
+            let against = self.registry.against(&key).or_else(|| {
+                self.registry.get(&key).and_then(reached)?;
+                Some(self.registry.against_these(&key, &older))
+            });
+            match against {
                 None => look.push(key),
                 Some(entries) if entries.is_empty() => {}
                 Some(entries) => {
@@ -219,7 +232,14 @@ impl Enforcer {
                     let mut open = false;
                     for (entry, touch) in &entries {
                         let kick = entry.change.effect().measure == Measure::Kick && *touch == Touch::Yes;
-                        open |= kick || known || !self.was_done(entry.id, &owner).await;
+                        if kick || known {
+                            open = true;
+                            break;
+                        }
+                        if let Entry::Vacant(unknown) = said.entry(entry.id) {
+                            unknown.insert(self.acknowledged(entry.id).await);
+                        }
+                        open |= !said.get(&entry.id).is_some_and(|said| was_done(said, &owner));
                     }
                     if !open {
                         continue;
@@ -256,13 +276,25 @@ impl Enforcer {
         });
     }
 
-    /// Whether the shim that answered has carried out `entry`.
-    async fn was_done(&self, entry: EntryId, owner: &Owner) -> bool {
-        let Owner::Other(shim) = owner else {
-            return false;
+    /// The oldest position of this epoch's log that any of `sessions` is valid as of, and all that came after it: a shim that has
+    /// just begun remembers nothing itself.
+    fn since_the_oldest(&self, sessions: &[SessionKey]) -> (Option<Revision>, Vec<Arc<LogEntry>>) {
+        let Some(applied) = self.registry.applied() else {
+            return (None, Vec::new());
         };
-        let done = self.acknowledged(entry).await;
-        done.iter().any(|one| *one.shim == **shim && one.is_complete())
+        let positions = sessions
+            .iter()
+            .filter_map(|key| self.registry.get(key)?.as_of())
+            .filter(|as_of| as_of.epoch == applied.epoch);
+        let Some(oldest) = positions.min_by_key(|as_of| as_of.sequence) else {
+            return (None, Vec::new());
+        };
+        match self.feed.after(&oldest, MOST_ENTRIES) {
+            Ok(entries) if entries.len() < MOST_ENTRIES => {
+                (Some(oldest), entries.into_iter().map(Arc::new).collect())
+            }
+            _ => (None, Vec::new()),
+        }
     }
 
     /// How long the shims that answered are waited for: other shims do not look all at the same moment.
@@ -274,4 +306,12 @@ impl Enforcer {
         let part = u32::try_from(hash.finish() % 256).unwrap_or(0);
         after + after * part / 256
     }
+}
+
+/// Whether the shim that answered says, among `said`, that it has carried it out.
+fn was_done(said: &[Acknowledgement], owner: &Owner) -> bool {
+    let Owner::Other(shim) = owner else {
+        return false;
+    };
+    said.iter().any(|one| *one.shim == **shim && one.is_complete())
 }

@@ -96,11 +96,6 @@ impl Taken {
             .take_while(|entry| entry.revision.sequence > as_of.sequence);
         Since::Entries(later.cloned().collect())
     }
-
-    /// Whether `epoch` is one that is over.
-    pub(super) fn is_past(&self, epoch: &Epoch) -> bool {
-        self.past.contains(epoch)
-    }
 }
 
 /// Whether `entry` concerns something that is about `concerns` (`None`: not known), of whom `digest` is the principal's, in

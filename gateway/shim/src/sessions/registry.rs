@@ -1,6 +1,6 @@
 //! All sessions, under one lock with how far the log was taken in.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +15,10 @@ use super::session::{Facts, Owner, Phase, Session, Target};
 /// How long a connection that was answered may take to be seen connected before it is forgotten. Longer than any auth
 /// timeout; a list that has it corrects this.
 const CONNECTS_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long a connection that is gone is remembered, so that a list or an event from before does not bring it back: they come by
+/// several ways, which overtake one another. Its name never comes again.
+const GONE_FOR: Duration = Duration::from_secs(120);
 
 /// How many events wait for whoever tells of them. Beyond it all is told anew.
 const TOLD_LATER: usize = 65_536;
@@ -73,6 +77,9 @@ struct State {
     ids: HashMap<SessionKey, Id>,
     sessions: HashMap<Id, Session>,
     index: Index,
+    /// Connections that are gone, and since when; the oldest first beside them.
+    gone: HashSet<SessionKey>,
+    gone_since: VecDeque<(Instant, SessionKey)>,
     /// Whether events were lost, so that all has to be told anew.
     untold: bool,
 }
@@ -177,6 +184,9 @@ impl Registry {
     pub fn seen(&self, found: Found) -> bool {
         let mut state = self.state();
         let key = &found.record.key;
+        if state.gone.contains(key) {
+            return false;
+        }
         if let Some(id) = state.ids.get(key).copied() {
             let Some(session) = state.sessions.get_mut(&id) else {
                 return false;
@@ -196,6 +206,8 @@ impl Registry {
         }
         let owner = match found.record.shim.as_str() {
             "" => Owner::Nobody,
+            // It was forgotten here: as good as one whose shim is gone.
+            shim if *shim == *self.me => Owner::Nobody,
             shim => Owner::Other(shim.into()),
         };
         state.insert(Session {
@@ -213,6 +225,7 @@ impl Registry {
     /// A connection is gone, for `reason` in the server's words. False if it was not known.
     pub fn gone(&self, key: &SessionKey, reason: &str) -> bool {
         let mut state = self.state();
+        state.bury(key);
         let Some(session) = state.remove(key) else {
             return false;
         };
@@ -340,9 +353,23 @@ impl Registry {
         }
     }
 
-    /// Whether `epoch` is over.
-    pub fn is_past(&self, revision: &Revision) -> bool {
-        self.state().taken.is_past(&revision.epoch)
+    /// As [`Self::against`], with `entries` (oldest first) in the place of those that are remembered: all that came after some
+    /// position which the session is not older than.
+    pub fn against_these(&self, key: &SessionKey, entries: &[Arc<LogEntry>]) -> Vec<(Arc<LogEntry>, Touch)> {
+        let state = self.state();
+        let Some(session) = state.session(key) else {
+            return Vec::new();
+        };
+        let later = |entry: &&Arc<LogEntry>| {
+            session
+                .as_of()
+                .is_none_or(|as_of| as_of.sequence < entry.revision.sequence)
+        };
+        let held = entries.iter().filter(later).map(|entry| {
+            let touch = touches(entry, session);
+            (Arc::clone(entry), touch)
+        });
+        held.filter(|(_, touch)| *touch != Touch::No).collect()
     }
 
     /// A session as it is now.
@@ -457,6 +484,21 @@ impl Registry {
 }
 
 impl State {
+    /// Remembers that the connection `key` is gone.
+    fn bury(&mut self, key: &SessionKey) {
+        let now = Instant::now();
+        while let Some((since, _)) = self.gone_since.front()
+            && now.saturating_duration_since(*since) > GONE_FOR
+        {
+            if let Some((_, old)) = self.gone_since.pop_front() {
+                self.gone.remove(&old);
+            }
+        }
+        if self.gone.insert(key.clone()) {
+            self.gone_since.push_back((now, key.clone()));
+        }
+    }
+
     fn session(&self, key: &SessionKey) -> Option<&Session> {
         self.sessions.get(self.ids.get(key)?)
     }

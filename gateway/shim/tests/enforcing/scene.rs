@@ -1,15 +1,15 @@
 //! A nats-server, shims on it, a revocation log, and a decision service made of a table.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, Event};
 use async_trait::async_trait;
 use natsgate_core::{
-    Acknowledgement, Board, Change, Concern, Deadline, EntryId, Freshness, NewEntry, Principal, Revision,
-    RevocationFeed, Selector, SystemClock,
+    Acknowledgement, Board, Change, Clock, Concern, Deadline, EntryId, Freshness, NewEntry, Principal,
+    Revision, RevocationFeed, Selector, SystemClock,
 };
 use natsgate_devkit::{ConfigMode, ConfigModeOptions, NatsServer, NatsServerOptions};
 use natsgate_proto::v1;
@@ -89,7 +89,7 @@ impl Decisions {
             concerns.push(Concern::resource("project", id));
             concerns.push(Concern::member(&who, "project", id));
         }
-        let in_an_hour = SystemTime::now() + Duration::from_secs(3600);
+        let in_an_hour = SystemClock.now() + Duration::from_secs(3600);
         Some(v1::Grant {
             account: "APP".into(),
             principal: Some(v1::Principal {
@@ -97,9 +97,13 @@ impl Decisions {
                 subject: who.subject,
             }),
             permissions: Some(v1::Permissions {
-                publish_allow: projects.iter().map(|id| format!("projects.{id}.>")).collect(),
+                publish_allow: projects
+                    .iter()
+                    .map(|id| format!("projects.{id}.>"))
+                    .chain(["$SYS.REQ.USER.INFO".to_owned()])
+                    .collect(),
                 subscribe_allow: vec![v1::SubscribeSubject {
-                    subject: "common.>".into(),
+                    subject: "_INBOX.>".into(),
                     queue: String::new(),
                 }],
                 ..Default::default()
@@ -187,7 +191,10 @@ impl Running {
     /// Ends it as SIGTERM does.
     pub async fn stop(self) {
         self.stop.cancel();
-        self.task.await.unwrap();
+        tokio::time::timeout(PATIENCE, self.task)
+            .await
+            .expect("the shim stops")
+            .unwrap();
     }
 }
 
@@ -300,7 +307,11 @@ impl Scene {
     }
 
     pub async fn connect(&self, name: &str) -> Session {
-        Session::open(self.nats.client_url(), name).await.expect("let in")
+        let opening = Session::open(self.nats.client_url(), name);
+        match tokio::time::timeout(PATIENCE, opening).await {
+            Ok(session) => session.expect("let in"),
+            Err(_) => panic!("no answer: {}", self.nats.logs()),
+        }
     }
 
     /// Appends a revocation. Returns the entry's name.
@@ -312,7 +323,7 @@ impl Scene {
         let id = EntryId(rand::random());
         let entry = NewEntry {
             id,
-            at: SystemTime::now(),
+            at: SystemClock.now(),
             change,
             idempotency: None,
         };
@@ -362,16 +373,22 @@ pub struct Session {
 impl Session {
     pub async fn open(url: &str, name: &str) -> Result<Self, async_nats::ConnectError> {
         let (told, events) = tokio::sync::mpsc::unbounded_channel();
+        let connected = Arc::new(AtomicBool::new(false));
+        // Once closed it stays away: that it comes back is looked at by other tests.
+        let delay = Arc::clone(&connected);
         let client = ConnectOptions::with_token(name.to_owned())
             .max_reconnects(1)
-            // Once closed it stays away: that it comes back is looked at by other tests.
-            .reconnect_delay_callback(|_| Duration::from_secs(3600))
+            .reconnect_delay_callback(move |_| match delay.load(Ordering::SeqCst) {
+                true => Duration::from_secs(3600),
+                false => Duration::ZERO,
+            })
             .event_callback(move |event| {
                 let _ = told.send(event);
                 async {}
             })
             .connect(url)
             .await?;
+        connected.store(true, Ordering::SeqCst);
         Ok(Self {
             client,
             events: tokio::sync::Mutex::new(events),
@@ -395,20 +412,7 @@ impl Session {
     /// Whether the server still answers it: a round trip, so that it is true of now.
     pub async fn is_open(&self) -> bool {
         let asked = self.client.request("$SYS.REQ.USER.INFO", "".into());
-        let answered = tokio::time::timeout(Duration::from_secs(5), asked).await;
-        // Not permitted, or nobody there: an answer either way. A closed client answers nothing.
-        self.client.connection_state() == async_nats::connection::State::Connected && answered.is_ok()
-            || self.pings().await
-    }
-
-    async fn pings(&self) -> bool {
-        let Ok(mut seen) = self.client.subscribe("common.ping").await else {
-            return false;
-        };
-        drop(self.client.flush().await);
-        // The server takes a subscription or closes the connection; a subscription it knows is one on an open one.
-        let _ = seen.unsubscribe().await;
-        self.client.connection_state() == async_nats::connection::State::Connected
+        matches!(tokio::time::timeout(PATIENCE, asked).await, Ok(Ok(_)))
     }
 }
 

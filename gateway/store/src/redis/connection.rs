@@ -6,19 +6,24 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use natsgate_core::Deadline;
 use redis::{Cmd, FromRedisValue, Pipeline, Value};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, broadcast, watch};
 
+use super::channel::Channel;
 use super::cluster::Cluster;
 use super::dial::How;
 use super::error::RedisError;
-use super::link::{Bell, Link, LinkState, Meter, Request, Whom};
+use super::link::{Bell, Link, LinkState, Meter, Request, Rings, Whom};
 use super::script::Script;
 use super::sentinel::Sentinels;
 use super::settings::{RedisSettings, Target};
 use super::topology::Topology;
 use crate::settings::SettingsError;
+
+/// How many messages a listener may be behind before it misses some.
+const MESSAGES_BEHIND: usize = 4096;
 
 /// What was sent so far, for tests that count round trips and for metrics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,9 +51,14 @@ struct Inner {
     servers: Servers,
     /// Held by the call that has Redis wait: another's behind it on the same connection would wait longer than it asked for.
     turn: Semaphore,
-    /// What was subscribed to: the links that listen, and what they ring.
-    bells: Mutex<HashMap<String, (Link, watch::Sender<u64>)>>,
+    /// What was subscribed to: the links that hear it, and what they ring.
+    bells: Mutex<Subscriptions<watch::Sender<u64>>>,
+    /// The same where what is published is listened to.
+    channels: Mutex<Subscriptions<Arc<Channel<Bytes>>>>,
 }
+
+/// By channel, the link that hears it and whom it tells.
+type Subscriptions<T> = HashMap<String, (Link, T)>;
 
 /// All that is needed to make links, and shared by all lanes.
 #[derive(Clone)]
@@ -137,6 +147,7 @@ impl RedisConnection {
                 servers,
                 turn: Semaphore::new(1),
                 bells: Mutex::default(),
+                channels: Mutex::default(),
             }),
         }
     }
@@ -257,18 +268,26 @@ impl RedisConnection {
         let mut bells = self.inner.bells.lock().unwrap_or_else(PoisonError::into_inner);
         let (_link, rings) = bells.entry(channel.to_owned()).or_insert_with(|| {
             let rings = watch::Sender::new(0);
-            let plan = &self.inner.plan;
-            let whom = match &plan.reached {
-                Reached::Directly(whom) => whom.clone(),
-                Reached::Cluster(topology) => Whom::OwnerOf(topology.clone(), channel.to_owned()),
-            };
-            let bell = Bell {
-                channel: channel.to_owned(),
-                rings: rings.clone(),
-            };
-            (plan.link(whom, Some(bell)), rings)
+            let link = self.inner.plan.subscribe(channel, Rings::Doorbell(rings.clone()));
+            (link, rings)
         });
         rings.subscribe()
+    }
+
+    /// What is published on `channel` from now on. Ends for its listeners whenever the subscription was made or made anew,
+    /// since nobody knows what was published before: whoever must know what he missed looks, and listens again. Otherwise
+    /// as [`Self::doorbell`].
+    pub fn messages(&self, channel: &str) -> broadcast::Receiver<Bytes> {
+        let mut channels = self.inner.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_link, messages) = channels.entry(channel.to_owned()).or_insert_with(|| {
+            let messages = Arc::new(Channel::new(MESSAGES_BEHIND));
+            let link = self
+                .inner
+                .plan
+                .subscribe(channel, Rings::Listeners(messages.clone()));
+            (link, messages)
+        });
+        messages.listen()
     }
 
     /// What was sent so far, by all lanes.
@@ -280,11 +299,14 @@ impl RedisConnection {
         }
     }
 
-    /// Whether all doorbells are subscribed, as far as is known. While one is not, it may miss what is published, and
-    /// rings when it is again.
+    /// Whether all doorbells and listeners are subscribed, as far as is known. While one is not, it may miss what is
+    /// published, and is told so when it is again.
     pub fn hears(&self) -> bool {
         let bells = self.inner.bells.lock().unwrap_or_else(PoisonError::into_inner);
-        bells.values().all(|(link, _)| link.state() == LinkState::Up)
+        let channels = self.inner.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        let bells = bells.values().map(|(link, _)| link);
+        let channels = channels.values().map(|(link, _)| link);
+        bells.chain(channels).all(|link| link.state() == LinkState::Up)
     }
 
     /// How the connection stands; for a Cluster, how the worst of the nodes spoken to so far does.
@@ -320,6 +342,19 @@ impl RedisConnection {
 }
 
 impl Plan {
+    /// A link that hears what is published on `channel`.
+    fn subscribe(&self, channel: &str, rings: Rings) -> Link {
+        let whom = match &self.reached {
+            Reached::Directly(whom) => whom.clone(),
+            Reached::Cluster(topology) => Whom::OwnerOf(topology.clone(), channel.to_owned()),
+        };
+        let bell = Bell {
+            channel: channel.to_owned(),
+            rings,
+        };
+        self.link(whom, Some(bell))
+    }
+
     fn link(&self, whom: Whom, bell: Option<Bell>) -> Link {
         Link::new(
             self.how.clone(),

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use natsgate_core::Deadline;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, Value};
@@ -24,6 +25,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 pub(super) use self::supervisor::Whom;
+use super::channel::Channel;
 use super::dial::How;
 use super::error::{RedisError, failed};
 
@@ -47,17 +49,46 @@ pub(super) struct Meter {
     pub(super) connected: AtomicU64,
 }
 
-/// A channel that a link subscribes to, and what it rings.
+/// A channel that a link subscribes to, and what becomes of what is published there.
 #[derive(Debug, Clone)]
 pub(super) struct Bell {
     pub(super) channel: String,
-    pub(super) rings: watch::Sender<u64>,
+    pub(super) rings: Rings,
+}
+
+/// Who is told of what is published.
+#[derive(Debug, Clone)]
+pub(super) enum Rings {
+    /// Somebody who wants to know that something was.
+    Doorbell(watch::Sender<u64>),
+    /// Those who want to hear what.
+    Listeners(Arc<Channel<Bytes>>),
 }
 
 impl Bell {
-    fn ring(&self) {
-        self.rings.send_modify(|rings| *rings = rings.wrapping_add(1));
+    /// The subscription was made: what was published before nobody knows.
+    fn subscribed(&self) {
+        match &self.rings {
+            Rings::Doorbell(rings) => ring(rings),
+            Rings::Listeners(channel) => channel.begin_anew(),
+        }
     }
+
+    /// Something was published: `data` is the channel's name and the message.
+    fn published(&self, data: Vec<Value>) {
+        match &self.rings {
+            Rings::Doorbell(rings) => ring(rings),
+            Rings::Listeners(channel) => {
+                if let Some(Value::BulkString(message)) = data.into_iter().nth(1) {
+                    channel.tell(message.into());
+                }
+            }
+        }
+    }
+}
+
+fn ring(rings: &watch::Sender<u64>) {
+    rings.send_modify(|rings| *rings = rings.wrapping_add(1));
 }
 
 /// What is sent in one go.

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use natsgate_core::{
-    Cache, CacheKey, Change, Clock, EntryId, Idempotency, NewEntry, PolicyGeneration, RevocationLog,
+    Acknowledgement, Board, Cache, CacheKey, Change, Clock, EntryId, Epoch, Idempotency, NewEntry,
+    PolicyGeneration, Revision, RevocationLog, SessionEvent, SessionKey, SessionRecord, ShimPresence,
     SystemClock,
 };
 use natsgate_devkit::{DevkitError, RedisOptions, RedisServer, RedisTls};
 use natsgate_store::redis::{LinkState, RedisCache, RedisSettings, RedisTlsSettings, Script};
-use natsgate_store::{LogSettings, RedisLog, WatchedLog};
+use natsgate_store::{LogSettings, RedisBoard, RedisLog, WatchedLog};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use secrecy::SecretString;
 
@@ -112,7 +113,7 @@ async fn the_decision_services_user_may_do_what_it_must_and_nothing_else() {
 
     for command in [
         ["GET", "{other}:log"].as_slice(),
-        &["SET", "natsgate:ack:1", "x"],
+        &["SET", "natsgate:d:1", "x"],
         &["FLUSHALL"],
         &["KEYS", "*"],
         &["CONFIG", "GET", "*"],
@@ -206,8 +207,129 @@ async fn the_shims_user_reads_the_log_and_writes_none_of_it() {
         ],
         &["PUBLISH", "{natsgate}:log:bell", "x"],
         &["CONFIG", "GET", "*"],
+        &[
+            "EVAL",
+            "return redis.call('GET', KEYS[1])",
+            "1",
+            "natsgate:c:x:00",
+        ],
     ] {
         refused(&redis, command).await;
+    }
+    // Nor in a script that does not say beforehand what it will touch.
+    for script in [
+        "return redis.call('XADD', '{natsgate}:log', '9-1', 'e', 'forged')",
+        "return redis.call('HSET', '{natsgate}:log:head', 'record', 'forged')",
+        "return redis.call('PUBLISH', '{natsgate}:log:bell', 'x')",
+        "return redis.call('DEL', '{natsgate}:log')",
+    ] {
+        let mut command = redis::cmd("EVAL");
+        command.arg(script).arg(0);
+        let error = redis
+            .command::<redis::Value>("{natsgate}:log", &command, later())
+            .await
+            .unwrap_err();
+        let text = error.to_string();
+        // In the words of Redis 7.0, and of later ones.
+        let refused = text.contains("The user executing the script can't") || text.contains("ACL failure");
+        assert!(refused, "{script}: {error}");
+    }
+    let entries = log.read(0, 10, later()).await.unwrap().entries;
+    assert_eq!(entries.len(), 1);
+}
+
+#[tokio::test]
+async fn the_shims_user_tells_of_itself_and_the_decision_services_user_hears_it() {
+    let (_server, settings) = as_deployed().await;
+    let board = |user: &str| RedisBoard::new(&connect(&settings(user)), &secrets()).unwrap();
+    let (shim, decision) = (board("natsgate-shim"), board("natsgate-decision"));
+    let presence = |name: &str| ShimPresence {
+        shim: name.to_owned(),
+        cluster: "east".to_owned(),
+        started_at: SystemClock.now(),
+        seen_at: SystemClock.now(),
+        applied: None,
+        confirmed: true,
+        sessions: 1,
+        pending: 0,
+        unreachable: Vec::new(),
+    };
+    let done = Acknowledgement {
+        shim: "shim-1".to_owned(),
+        cluster: "east".to_owned(),
+        entry: EntryId([1; 16]),
+        revision: Revision::new(Epoch::from_bytes([7; 16]), 1),
+        closed: 1,
+        gone: 0,
+        spared: 0,
+        pending: 0,
+        took: std::time::Duration::ZERO,
+        unreachable: Vec::new(),
+    };
+    let over = SessionEvent::Disconnected {
+        cluster: "east".to_owned(),
+        key: SessionKey {
+            server_id: "NSERVER".to_owned(),
+            client_id: 1,
+        },
+        reason: String::new(),
+    };
+    let mut bell = decision.acknowledged();
+    rung(&mut bell).await;
+    // `natsgate all` is both, as the one.
+    for (number, teller) in [&shim, &decision].into_iter().enumerate() {
+        teller.present(&presence("shim-1"), later()).await.unwrap();
+        teller.present(&presence("shim-2"), later()).await.unwrap();
+        teller.leave("shim-2", later()).await.unwrap();
+        teller.acknowledge(&done, later()).await.unwrap();
+        rung(&mut bell).await;
+        let there = SessionEvent::Connected(Box::new(session(number as u64)));
+        teller
+            .tell("east", &[over.clone(), there], later())
+            .await
+            .unwrap();
+        for reader in [&shim, &decision] {
+            assert_eq!(reader.shims(later()).await.unwrap().len(), 1);
+            let found = reader.acknowledgements(done.entry, later()).await.unwrap();
+            assert_eq!(found, [done.clone()]);
+            let page = reader.sessions("east", None, 10, later()).await.unwrap();
+            assert!(page.sessions.contains(&session(number as u64)));
+            assert_eq!(reader.clusters(later()).await.unwrap(), ["east"]);
+        }
+    }
+    let mut events = decision.session_events();
+    // It ends when the subscription is made.
+    while events.recv().await.is_ok() {}
+    let mut events = decision.session_events();
+    let there = SessionEvent::Connected(Box::new(session(9)));
+    shim.tell("east", std::slice::from_ref(&there), later())
+        .await
+        .unwrap();
+    assert_eq!(events.recv().await.unwrap(), there);
+}
+
+fn session(client_id: u64) -> SessionRecord {
+    SessionRecord {
+        key: SessionKey {
+            server_id: "NANOTHER".to_owned(),
+            client_id,
+        },
+        cluster: "east".to_owned(),
+        server_name: "nats-1".to_owned(),
+        account: "APP".to_owned(),
+        principal: None,
+        name: "alice".to_owned(),
+        principal_digest: "digest".to_owned(),
+        shim: "shim-1".to_owned(),
+        as_of: None,
+        policy_generation: 0,
+        connected_at: None,
+        expires_at: None,
+        client_host: String::new(),
+        client_name: String::new(),
+        client_kind: "Client".to_owned(),
+        client_type: String::new(),
+        details: String::new(),
     }
 }
 

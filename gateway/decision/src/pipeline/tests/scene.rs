@@ -7,15 +7,17 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use natsgate_core::{
-    ClaimsStanding, Clock, Concern, Connection, Credential, Deadline, Epoch, Evidence, Failure, Freshness,
-    Grant, Identity, IdentityProvider, Membership, MembershipSource, MergedMemberships, PolicyGeneration,
-    Position, Principal, Revision, Unavailable,
+    Ban, BanStore, BanStoreError, BanWritten, ClaimsStanding, Clock, Concern, Connection, Credential,
+    Deadline, EntryId, Epoch, Evidence, Failure, Freshness, Grant, Idempotency, Identity, IdentityProvider,
+    Lifted, Lookup, Membership, MembershipSource, MergedMemberships, Pace, PolicyGeneration, Position,
+    Principal, Revision, Sealing, Unavailable,
 };
 use natsgate_policy::Policy;
 use natsgate_proto::v1::ConnectOptions;
 use serde_json::json;
 
-use super::super::{Decision, Pipeline, Question};
+use super::super::bans::{BanQuery, BansKnown};
+use super::super::{BanSource, Decision, Pipeline, Question, Rechecked};
 use crate::credential::CredentialSource;
 
 pub(super) const NOW: SystemTime = SystemTime::UNIX_EPOCH;
@@ -25,6 +27,14 @@ struct StoppedClock;
 impl Clock for StoppedClock {
     fn now(&self) -> SystemTime {
         NOW
+    }
+}
+
+struct StoppedAt(SystemTime);
+
+impl Clock for StoppedAt {
+    fn now(&self) -> SystemTime {
+        self.0
     }
 }
 
@@ -82,7 +92,7 @@ impl Log {
         self.0.lock().unwrap().caught_up.clone()
     }
 
-    fn revoke(&self, concern: Concern) {
+    pub(super) fn revoke(&self, concern: Concern) {
         let mut state = self.0.lock().unwrap();
         let Some(at) = state.position.revision() else {
             panic!()
@@ -148,6 +158,8 @@ pub(super) struct Alice {
     /// What asking the provider brings.
     pub(super) online: Option<Result<Evidence, Failure>>,
     pub(super) online_subject: &'static str,
+    pub(super) issued_at: Option<SystemTime>,
+    pub(super) life: Duration,
     confirmed: Arc<AtomicUsize>,
 }
 
@@ -156,9 +168,9 @@ impl Alice {
         Identity {
             principal: Principal::new(alice().issuer, subject),
             provider: "corp".into(),
-            claims: serde_json::Map::new(),
-            issued_at: None,
-            expires_at: NOW + Duration::from_secs(3600),
+            claims: json!({"jti": "t1", "sid": "s1"}).as_object().unwrap().clone(),
+            issued_at: self.issued_at,
+            expires_at: NOW + self.life,
             evidence,
         }
     }
@@ -179,15 +191,102 @@ impl IdentityProvider for Alice {
     }
 }
 
+/// Bans by hand, as they are looked up without caches.
+#[derive(Clone, Default)]
+pub(super) struct Bans(Arc<Mutex<Vec<Ban>>>, Arc<AtomicUsize>);
+
+impl Bans {
+    pub(super) fn set(&self, bans: Vec<Ban>) {
+        *self.0.lock().unwrap() = bans;
+    }
+
+    /// From now on they cannot be asked for.
+    pub(super) fn go_away(&self) {
+        self.1.store(1, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl BanStore for Bans {
+    async fn impose(
+        &self,
+        _: &Ban,
+        _: Pace,
+        _: &Idempotency,
+        _: Deadline,
+    ) -> Result<BanWritten, BanStoreError> {
+        Err(BanStoreError::NotFound)
+    }
+
+    async fn lift(
+        &self,
+        _: EntryId,
+        _: EntryId,
+        _: &Lifted,
+        _: &Idempotency,
+        _: Deadline,
+    ) -> Result<BanWritten, BanStoreError> {
+        Err(BanStoreError::NotFound)
+    }
+
+    async fn in_force(
+        &self,
+        concerns: &[Concern],
+        now: SystemTime,
+        _: Deadline,
+    ) -> Result<Vec<Ban>, BanStoreError> {
+        if self.1.load(Ordering::SeqCst) > 0 {
+            return Err(BanStoreError::Unavailable {
+                doing: "asking".into(),
+                cause: "a test".into(),
+            });
+        }
+        let all = self.0.lock().unwrap().clone();
+        let asked_for = |ban: &Ban| concerns.contains(&ban.selector.ban_concern().unwrap());
+        Ok(all
+            .into_iter()
+            .filter(|ban| asked_for(ban) && ban.is_in_force(now))
+            .collect())
+    }
+
+    async fn list(
+        &self,
+        _: bool,
+        _: Option<EntryId>,
+        _: usize,
+        _: SystemTime,
+        _: Deadline,
+    ) -> Result<Vec<Ban>, BanStoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn purge_bans(&self, _: SystemTime, _: Deadline) -> Result<u64, BanStoreError> {
+        Ok(0)
+    }
+}
+
+struct Uncached(BanSource);
+
+#[async_trait]
+impl Lookup<BanQuery, BansKnown> for Uncached {
+    async fn look_up(&self, query: &BanQuery, deadline: Deadline) -> Result<BansKnown, Failure> {
+        natsgate_core::Source::fetch(&self.0, query, deadline).await
+    }
+}
+
 pub(super) enum Source {
     /// Knows a membership in this project.
     Member(&'static str),
     /// Reads it from a token's claims; what the provider says when asked has none.
     Claims(&'static str),
+    /// Reads it from the claims, whoever makes them.
+    ClaimsAlways(&'static str),
     Down,
     Stuck,
     /// Knows a membership in `a`; the first so many times it is asked, alice's are revoked before it answers.
     Revoking(usize, Mutex<Option<Log>>, Arc<AtomicUsize>),
+    /// Knows a membership in `a`; the first time it is asked, this is revoked before it answers.
+    Interrupting(Concern, Mutex<Option<Log>>),
 }
 
 impl Source {
@@ -197,6 +296,14 @@ impl Source {
 
     pub(super) fn claims(id: &'static str) -> Self {
         Self::Claims(id)
+    }
+
+    pub(super) fn claims_always(id: &'static str) -> Self {
+        Self::ClaimsAlways(id)
+    }
+
+    pub(super) fn interrupting(concern: Concern, log: &Log) -> Self {
+        Self::Interrupting(concern, Mutex::new(Some(log.clone())))
     }
 
     pub(super) fn revoking(times: usize) -> Self {
@@ -219,20 +326,26 @@ impl MembershipSource for Source {
     }
 
     fn reads_claims(&self) -> bool {
-        matches!(self, Self::Claims(_))
+        matches!(self, Self::Claims(_) | Self::ClaimsAlways(_))
     }
 
     async fn memberships(&self, identity: &Identity, _: Deadline) -> Result<Vec<Membership>, Failure> {
         match self {
             Self::Member(id) => Ok(in_project(id)),
             Self::Claims(_) if identity.evidence == Evidence::Online => Ok(Vec::new()),
-            Self::Claims(id) => Ok(in_project(id)),
+            Self::Claims(id) | Self::ClaimsAlways(id) => Ok(in_project(id)),
             Self::Down => Err(Failure::unavailable("the test source is down")),
             Self::Stuck => std::future::pending().await,
             Self::Revoking(times, log, asked) => {
                 if asked.fetch_add(1, Ordering::SeqCst) < *times {
                     let log = log.lock().unwrap().clone().unwrap();
                     log.revoke(Concern::memberships_of(&identity.principal));
+                }
+                Ok(in_project("a"))
+            }
+            Self::Interrupting(concern, log) => {
+                if let Some(log) = log.lock().unwrap().take() {
+                    log.revoke(*concern);
                 }
                 Ok(in_project("a"))
             }
@@ -252,9 +365,15 @@ pub(super) fn merged(sources: Vec<Source>) -> Arc<MergedMemberships> {
     ))
 }
 
+pub(super) fn sealing(secret: &str) -> Arc<dyn Sealing> {
+    let secrets = natsgate_store::Secrets::new(secret.to_owned().into(), Vec::new()).unwrap();
+    Arc::new(secrets.sealer("recheck basis").unwrap())
+}
+
 pub(super) struct Scene {
     pub(super) pipeline: Pipeline,
     pub(super) log: Log,
+    pub(super) bans: Bans,
     pub(super) min_revision: Option<Revision>,
     provider: Alice,
     asked: Arc<AtomicUsize>,
@@ -265,7 +384,16 @@ impl Scene {
         Self::with_generation(sources, None)
     }
 
+    /// Where only who comes from 10.0.0.0/8 is let in.
+    pub(super) fn limited(sources: Vec<Source>) -> Self {
+        Self::with_policy(sources, None, json!({"source_networks": ["10.0.0.0/8"]}))
+    }
+
     pub(super) fn with_generation(sources: Vec<Source>, generation: Option<u64>) -> Self {
+        Self::with_policy(sources, generation, json!({}))
+    }
+
+    fn with_policy(sources: Vec<Source>, generation: Option<u64>, limits: serde_json::Value) -> Self {
         let policy = serde_json::from_value(json!({
             "version": 1,
             "generation": generation,
@@ -274,6 +402,11 @@ impl Scene {
                 "name": "members",
                 "for_each": { "membership": { "kind": "project", "role": "member" } },
                 "publish": { "allow": ["projects.{membership.id}.in.>"] },
+                "limits": limits.as_object().is_some_and(|limits| !limits.is_empty()).then_some(limits),
+            }, {
+                "name": "nobody",
+                "when": "false",
+                "publish": { "allow": ["nobody"] },
             }],
         }))
         .unwrap();
@@ -285,10 +418,16 @@ impl Scene {
                 asked = Arc::clone(counter);
             }
         }
+        let bans = Bans::default();
+        let ban_source = BanSource::new(Arc::new(bans.clone()), Arc::new(StoppedClock));
         let provider = Alice {
-            evidence: Evidence::SignedToken { key_id: None },
+            evidence: Evidence::SignedToken {
+                key_id: Some("k1".into()),
+            },
             online: None,
             online_subject: "alice",
+            issued_at: None,
+            life: Duration::from_secs(3600),
             confirmed: Arc::default(),
         };
         Self {
@@ -299,10 +438,13 @@ impl Scene {
                 credentials: CredentialSource::DEFAULT.to_vec(),
                 max_token_bytes: 16_384,
                 freshness: Arc::new(log.clone()),
+                bans: Some(Arc::new(Uncached(ban_source))),
+                sealing: sealing("a secret of thirty-two bytes, or more"),
                 degraded_grant_life: Duration::from_secs(60),
                 clock: Arc::new(StoppedClock),
             },
             log,
+            bans,
             min_revision: None,
             provider,
             asked,
@@ -323,16 +465,36 @@ impl Scene {
         self.asked.load(Ordering::SeqCst)
     }
 
+    /// From now on it is `now`.
+    pub(super) fn clock_to(&mut self, now: SystemTime) {
+        self.pipeline.clock = Arc::new(StoppedAt(now));
+    }
+
     pub(super) async fn decide(&self) -> Decision {
+        self.decide_for(&Connection::default()).await
+    }
+
+    pub(super) async fn decide_for(&self, connection: &Connection) -> Decision {
         let mut connect = ConnectOptions::default();
         connect.auth_token.push('t');
         let question = Question {
             connect: &connect,
             certificates: &[],
-            connection: &Connection::default(),
+            connection,
             min_revision: self.min_revision,
         };
         self.pipeline.decide(&question, deadline()).await
+    }
+
+    /// What a session granted on `basis` would get.
+    pub(super) async fn recheck(&self, basis: &[u8]) -> Result<Rechecked, Unavailable> {
+        let bases = vec![basis.to_vec()];
+        let mut all = self
+            .pipeline
+            .recheck(bases, self.min_revision, deadline())
+            .await?;
+        assert_eq!(all.len(), 1);
+        Ok(all.remove(0))
     }
 
     pub(super) async fn allowed(&self) -> Vec<String> {

@@ -234,6 +234,22 @@ fn a_found_session_is_judged_by_its_name() {
 }
 
 #[test]
+fn what_is_gone_is_not_brought_back_by_what_was_told_before() {
+    let registry = begun();
+    // The events of one connection overtake one another.
+    registry.gone(&key(1), "Client Closed");
+    assert!(!registry.seen(found(1, "other", Some(at(1)))));
+    assert!(registry.is_empty());
+}
+
+#[test]
+fn one_of_its_own_that_was_forgotten_is_nobody_s() {
+    let registry = begun();
+    registry.seen(found(1, "me", Some(at(1))));
+    assert_eq!(registry.others(), [(key(1), Owner::Nobody)]);
+}
+
+#[test]
 fn of_a_found_session_its_owner_is_told_apart() {
     let registry = begun();
     registry.seen(found(1, "other", Some(at(1))));

@@ -123,7 +123,11 @@ impl Supervisor {
         let bell = self.bell.clone();
         let pushed = move |info: PushInfo| match info.kind {
             PushKind::Disconnection => closed.notify_one(),
-            PushKind::Message => bell.iter().for_each(Bell::ring),
+            PushKind::Message => {
+                if let Some(bell) = &bell {
+                    bell.published(info.data);
+                }
+            }
             _ => {}
         };
         let mut connection = self.how.dial(&address, pushed).await?;
@@ -165,8 +169,7 @@ impl Supervisor {
             number: self.number,
             connection: connection.clone(),
         }));
-        // What was published before nobody knows.
-        self.bell.iter().for_each(Bell::ring);
+        self.bell.iter().for_each(Bell::subscribed);
 
         let mut heartbeat = tokio::time::interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
