@@ -19,7 +19,7 @@ pub(crate) fn places() -> impl Iterator<Item = Place> {
 
 /// The truth of one schedule.
 #[derive(Debug)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     seed: u64,
     people: Vec<Person>,
     /// Tokens that are revoked.
@@ -40,7 +40,7 @@ struct Person {
 
 impl Ledger {
     /// Who belongs to what at the beginning.
-    pub fn new(seed: u64, belong: &[Vec<Place>]) -> Self {
+    pub(crate) fn new(seed: u64, belong: &[Vec<Place>]) -> Self {
         let people = (0..PEOPLE).map(|person| Person {
             belongs: belong[person].iter().copied().collect(),
             ..Person::default()
@@ -55,12 +55,12 @@ impl Ledger {
     }
 
     /// What a person is called.
-    pub fn subject(&self, person: usize) -> String {
+    pub(crate) fn subject(&self, person: usize) -> String {
         format!("s{}-person{person}", self.seed)
     }
 
     /// What a place is called: its kind and id.
-    pub fn place(&self, place: Place) -> (&'static str, String) {
+    pub(crate) fn place(&self, place: Place) -> (&'static str, String) {
         match place {
             Place::Project(number) => ("project", format!("s{}-project{number}", self.seed)),
             Place::Room(number) => ("room", format!("s{}-room{number}", self.seed)),
@@ -68,74 +68,74 @@ impl Ledger {
     }
 
     /// The rights that all places give.
-    pub fn rights(&self) -> Arc<[Right]> {
+    pub(crate) fn rights(&self) -> Arc<[Right]> {
         places()
             .map(|place| Right::of_project(&self.place(place).1))
             .collect()
     }
 
     /// A person belongs to a place from now on.
-    pub fn give(&mut self, person: usize, place: Place) {
+    pub(crate) fn give(&mut self, person: usize, place: Place) {
         self.people[person].belongs.insert(place);
     }
 
     /// Or does not.
-    pub fn take(&mut self, person: usize, place: Place) {
+    pub(crate) fn take(&mut self, person: usize, place: Place) {
         self.people[person].belongs.remove(&place);
     }
 
     /// Nobody belongs to it.
-    pub fn empty(&mut self, place: Place) {
+    pub(crate) fn empty(&mut self, place: Place) {
         for person in &mut self.people {
             person.belongs.remove(&place);
         }
     }
 
     /// A person is banned, or not any more.
-    pub fn ban(&mut self, person: usize, banned: bool) {
+    pub(crate) fn ban(&mut self, person: usize, banned: bool) {
         self.people[person].banned = banned;
     }
 
     /// A person's tokens issued before `time` (seconds since the Unix epoch) are banned; `None` for not any more.
-    pub fn ban_tokens(&mut self, person: usize, time: Option<i64>) {
+    pub(crate) fn ban_tokens(&mut self, person: usize, time: Option<i64>) {
         self.people[person].tokens_before = time;
     }
 
     /// A token is revoked.
-    pub fn token(&mut self, id: Arc<str>) {
+    pub(crate) fn token(&mut self, id: Arc<str>) {
         self.tokens.insert(id);
     }
 
     /// A connection is to be closed.
-    pub fn connection(&mut self, server_id: &str, client_id: u64) {
+    pub(crate) fn connection(&mut self, server_id: &str, client_id: u64) {
         self.connections.insert((server_id.to_owned(), client_id));
     }
 
     /// Whoever is connected by now is to be closed.
-    pub fn account(&mut self, now: Instant) {
+    pub(crate) fn account(&mut self, now: Instant) {
         self.account = Some(now);
     }
 
     /// What was to happen to connections is not known any more, since the log was lost.
-    pub fn forget_connections(&mut self) {
+    pub(crate) fn forget_connections(&mut self) {
         self.connections.clear();
         self.account = None;
     }
 
     /// Whether somebody may come in with a fresh token.
-    pub fn may_come(&self, person: usize) -> bool {
+    pub(crate) fn may_come(&self, person: usize) -> bool {
         let person = &self.people[person];
         !person.banned && !person.belongs.is_empty()
     }
 
     /// The places a person belongs to, in the order of [`Self::rights`].
-    pub fn belongs(&self, person: usize) -> Vec<bool> {
+    pub(crate) fn belongs(&self, person: usize) -> Vec<bool> {
         let person = &self.people[person];
         places().map(|place| person.belongs.contains(&place)).collect()
     }
 
     /// What is wrong with a person's connection that holds `held`; empty if nothing is.
-    pub fn against(&self, person: usize, life: &Life, held: &Held) -> Vec<String> {
+    pub(crate) fn against(&self, person: usize, life: &Life, held: &Held) -> Vec<String> {
         let mut wrong = Vec::new();
         let truth = &self.people[person];
         if truth.banned {

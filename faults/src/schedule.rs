@@ -49,6 +49,10 @@ pub struct Step {
 
 /// What may happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(
+    missing_docs,
+    reason = "numbers of people, places and parts; the variants say what of them"
+)]
 pub enum What {
     /// A person has one more client, at this server first. With `fresh` it comes with a new token each time.
     Join {
@@ -72,6 +76,10 @@ pub enum What {
 
 /// What is called for.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(
+    missing_docs,
+    reason = "numbers of people, places and parts; the variants say what of them"
+)]
 pub enum Call {
     /// A person does not belong to this any more; said by membership.
     Take { person: usize, place: Place },

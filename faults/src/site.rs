@@ -133,20 +133,7 @@ impl Site {
             members: &members,
             ports: &ports,
         };
-        let certificates = |folder: &Path| {
-            authority.write(folder);
-            std::fs::write(folder.join("policy.yaml"), &options.policy).unwrap();
-        };
-        let decisions = ports
-            .iter()
-            .map(|port| {
-                let config = parts.decision(*port);
-                Natsgate::start(program, "decision", DECISION_READY, &config, certificates)
-            })
-            .collect();
-        let shims = (0..options.shims)
-            .map(|index| Natsgate::start(program, "shim", SHIM_READY, &parts.shim(index), certificates))
-            .collect();
+        let (decisions, shims) = parts.start(program, &authority);
         let mut site = Self {
             decisions,
             shims,
@@ -271,6 +258,21 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
+    /// Starts decision services and shims. They may not be ready yet.
+    fn start(&self, program: &Program, authority: &Authority) -> (Vec<Natsgate>, Vec<Natsgate>) {
+        let files = |folder: &Path| {
+            authority.write(folder);
+            std::fs::write(folder.join("policy.yaml"), &self.options.policy).unwrap();
+        };
+        let decisions = self
+            .ports
+            .iter()
+            .map(|port| Natsgate::start(program, "decision", DECISION_READY, &self.decision(*port), files));
+        let shims = (0..self.options.shims)
+            .map(|index| Natsgate::start(program, "shim", SHIM_READY, &self.shim(index), files));
+        (decisions.collect(), shims.collect())
+    }
+
     fn decision(&self, port: u16) -> Value {
         let issuer = self.provider.issuer();
         let (client, secret) = INTROSPECTION_CLIENT;

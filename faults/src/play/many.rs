@@ -84,7 +84,7 @@ impl Common {
             }
             let (mut site, before) = match kept.take() {
                 Some(kept) => kept,
-                None => (self.site().await, None),
+                None => (site(self.program.clone()).await, None),
             };
             let schedule = Schedule::draw(
                 seed,
@@ -130,17 +130,6 @@ impl Common {
         }
     }
 
-    async fn site(&self) -> Site {
-        let options = SiteOptions {
-            pushed: true,
-            durable: true,
-            enforcement: json!({ "spread": "1s" }),
-            log: "info,natsgate_shim=debug,natsgate_store=debug,natsgate_decision=debug".to_owned(),
-            ..SiteOptions::default()
-        };
-        Site::start(&self.program, options).await
-    }
-
     fn failed(&self, schedule: &Schedule, site: Option<&Site>, finding: &Finding) {
         let folder = self.keep.join(format!("seed-{}", schedule.seed));
         let mut text = format!("{schedule}what was found:\n");
@@ -166,4 +155,15 @@ impl Common {
         (self.tell)(&text);
         self.report().failed.push((seed, text));
     }
+}
+
+async fn site(program: Program) -> Site {
+    let options = SiteOptions {
+        pushed: true,
+        durable: true,
+        enforcement: json!({ "spread": "1s" }),
+        log: "info,natsgate_shim=debug,natsgate_store=debug,natsgate_decision=debug".to_owned(),
+        ..SiteOptions::default()
+    };
+    Site::start(&program, options).await
 }

@@ -82,7 +82,7 @@ impl RedisServer {
     /// As for [`Self::start`]; also when Redis refuses an option, or was built without TLS.
     pub async fn start_as(options: RedisOptions) -> Result<Self, DevkitError> {
         let options = &options;
-        on_free_ports(async || {
+        on_free_ports(|| async {
             let folder = tempfile::Builder::new()
                 .prefix("natsgate-redis-")
                 .tempdir()
