@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use natsgate_core::{Cache, Clock, Freshness, MembershipStore, RevocationLog};
+use natsgate_core::{
+    BanStore, Board, Cache, Clock, Freshness, MembershipStore, RevocationFeed, RevocationLog, Sealing,
+};
 use natsgate_postgres::{Pool, PostgresSettings};
 use natsgate_store::{
-    FileMembershipStore, Follower, FollowerSettings, InProcessCache, InProcessLog, LogSettings,
-    LookupSettings, LookupTiers, PostgresMembershipStore, RedisCache, RedisConnection, RedisLog,
-    RedisSettings, Secrets,
+    FileMembershipStore, Follower, FollowerSettings, InProcessBoard, InProcessCache, InProcessLog, LogSettings,
+    LookupSettings, LookupTiers, PostgresMembershipStore, RedisBoard, RedisCache, RedisConnection, RedisLog,
+    RedisSettings, Secrets, WatchedLog,
 };
 use schemars::JsonSchema;
 use secrecy::SecretString;
@@ -89,13 +91,39 @@ pub struct Stores {
     pub tiers: Arc<LookupTiers>,
     /// Keeps pushed memberships.
     pub pushed: Option<Arc<dyn MembershipStore>>,
+    /// Keeps bans, beside pushed memberships.
+    pub bans: Option<Arc<dyn BanStore>>,
+    /// What shims tell of themselves.
+    pub board: Arc<dyn Board>,
+    /// Seals what shims keep of sessions, for rechecks.
+    pub sealing: Arc<dyn Sealing>,
     /// How long after a new beginning of the log others may still write into it what it lost.
     pub settle: Duration,
     /// How far a token's clock may be ahead of the log's.
     pub clock_skew: Duration,
 }
 
+/// What a shim by itself makes of the configuration.
+pub struct Watching {
+    /// Follows the revocation log.
+    pub follower: Arc<Follower>,
+    /// What shims tell of themselves.
+    pub board: Arc<dyn Board>,
+}
+
+impl Watching {
+    /// Reads the log, entry by entry.
+    pub fn feed(&self) -> Arc<dyn RevocationFeed> {
+        Arc::clone(&self.follower) as Arc<dyn RevocationFeed>
+    }
+}
+
 impl Stores {
+    /// Reads the log, entry by entry.
+    pub fn feed(&self) -> Arc<dyn RevocationFeed> {
+        Arc::clone(&self.follower) as Arc<dyn RevocationFeed>
+    }
+
     /// Knows what was revoked.
     pub fn freshness(&self) -> Arc<dyn Freshness> {
         Arc::clone(&self.follower) as Arc<dyn Freshness>
@@ -170,34 +198,57 @@ impl StoreConfig {
         Ok(())
     }
 
-    /// Opens everything; paths start from `base`. Redis and PostgreSQL need not be there.
+    /// Opens what a shim by itself needs: the log, read only, and the board. `None` without Redis. Redis need not be there.
+    ///
+    /// # Errors
+    /// All that is wrong with the settings.
+    pub fn open_watching(&self, base: &Path, clock: Arc<dyn Clock>) -> anyhow::Result<Option<Watching>> {
+        self.check(base)?;
+        let Some(settings) = self.redis_settings(base) else {
+            return Ok(None);
+        };
+        let secrets = self.secrets()?;
+        let connection = RedisConnection::new(&settings).map_err(at_store)?;
+        let log = WatchedLog::new(&connection, &secrets)?;
+        Ok(Some(Watching {
+            follower: Follower::start(Arc::new(log), self.follow.clone(), clock),
+            board: Arc::new(RedisBoard::new(&connection, &secrets)?),
+        }))
+    }
+
+    /// Opens everything; paths start from `base`. Redis and PostgreSQL need not be there. `can_revoke` says whether anybody can
+    /// revoke through this process.
     ///
     /// # Errors
     /// All that is wrong with the settings, or a file that cannot be opened.
-    pub async fn open(&self, base: &Path, clock: Arc<dyn Clock>) -> anyhow::Result<Stores> {
+    pub async fn open(&self, base: &Path, can_revoke: bool, clock: Arc<dyn Clock>) -> anyhow::Result<Stores> {
         self.check(base)?;
         let secrets = self.secrets()?;
-        let (log, documents, shared) = match self.redis_settings(base) {
+        let (log, documents, shared, board) = match self.redis_settings(base) {
             Some(settings) => {
                 let connection = RedisConnection::new(&settings).map_err(at_store)?;
                 let log = RedisLog::new(&connection, &secrets, &self.log, Arc::clone(&clock))?;
+                let board = RedisBoard::new(&connection, &secrets)?;
                 let cache = RedisCache::new(connection, &secrets, settings.max_value_bytes)?;
                 let cache: Arc<dyn Cache> = Arc::new(cache);
                 (
                     Arc::new(log) as Arc<dyn RevocationLog>,
                     Arc::clone(&cache),
                     Some(cache),
+                    Arc::new(board) as Arc<dyn Board>,
                 )
             }
             None => {
-                // Nothing can have been revoked before that a token from before would have to be held against: see
-                // ARCHITECTURE.md, "Freshness".
-                let log = InProcessLog::new(&self.log, None, Arc::clone(&clock));
+                // Where nobody can revoke, nothing can have been revoked that a token from before would have to be held
+                // against. Else what was revoked before this process began is forgotten: see ARCHITECTURE.md, "Freshness".
+                let complete_since = can_revoke.then(|| clock.now());
+                let log = InProcessLog::new(&self.log, complete_since, Arc::clone(&clock));
                 let documents = InProcessCache::new(DOCUMENT_BYTES, Arc::clone(&clock));
                 (
                     Arc::new(log) as Arc<dyn RevocationLog>,
                     Arc::new(documents) as Arc<dyn Cache>,
                     None,
+                    Arc::new(InProcessBoard::new()) as Arc<dyn Board>,
                 )
             }
         };
@@ -210,11 +261,18 @@ impl StoreConfig {
             clock,
         )
         .map_err(at_store)?;
+        let (pushed, bans) = match self.open_pushed(base).await? {
+            Some((pushed, bans)) => (Some(pushed), Some(bans)),
+            None => (None, None),
+        };
         Ok(Stores {
             follower,
             documents,
             tiers,
-            pushed: self.open_pushed(base).await?,
+            pushed,
+            bans,
+            board,
+            sealing: Arc::new(secrets.sealer("recheck basis")?),
             settle: match self.redis {
                 Some(_) => self.follow.max_lag.saturating_mul(2),
                 None => Duration::ZERO,
@@ -223,14 +281,14 @@ impl StoreConfig {
         })
     }
 
-    async fn open_pushed(&self, base: &Path) -> anyhow::Result<Option<Arc<dyn MembershipStore>>> {
+    async fn open_pushed(&self, base: &Path) -> anyhow::Result<Option<Kept>> {
         Ok(match &self.pushed {
             None => None,
             Some(PushedConfig::File(file)) => {
                 let store = FileMembershipStore::open(base.join(&file.path))
                     .await
                     .context("store.pushed.file")?;
-                Some(Arc::new(store))
+                Some(both(store))
             }
             Some(PushedConfig::Postgres(config)) => {
                 let settings = self.postgres_settings(base).context("store.pushed.postgres")?;
@@ -238,7 +296,7 @@ impl StoreConfig {
                 let store = PostgresMembershipStore::new(pool, &config.schema).map_err(|error| {
                     Problem::new(format!("store.pushed.postgres.{}", error.key), error.problem)
                 })?;
-                Some(Arc::new(store))
+                Some(both(store))
             }
         })
     }
@@ -275,6 +333,15 @@ impl StoreConfig {
         };
         Some(postgres_from(&settings.database, base))
     }
+}
+
+/// What keeps pushed memberships, and what keeps bans.
+type Kept = (Arc<dyn MembershipStore>, Arc<dyn BanStore>);
+
+/// A store of both.
+fn both<S: MembershipStore + BanStore + 'static>(store: S) -> Kept {
+    let store = Arc::new(store);
+    (Arc::clone(&store) as Arc<dyn MembershipStore>, store)
 }
 
 /// `settings` with their paths starting from `base`.

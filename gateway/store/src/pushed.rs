@@ -2,10 +2,12 @@
 //!
 //! Two stores behind [`natsgate_core::MembershipStore`]: [`FileMembershipStore`], an embedded one for a single process,
 //! and [`PostgresMembershipStore`] for any number of them. What a write does to the records is decided in `plan`, once
-//! for both. [`PushedMemberships`] makes a store a source of memberships. Not here: who may write, and how a write
+//! for both. [`PushedMemberships`] makes a store a source of memberships. Both hold bans too ([`natsgate_core::BanStore`]), so that
+//! one outbox tells of both. Not here: who may write, and how a write
 //! becomes known to everybody (the decision service does both).
 
 mod answer;
+mod bans;
 mod file;
 mod plan;
 mod postgres;

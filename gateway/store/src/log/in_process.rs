@@ -1,6 +1,8 @@
 //! The revocation log in this process's memory, for one instance by itself.
 //!
-//! It lives and dies with the process, so it has one epoch only, and whoever reads it is never out of its reach.
+//! It lives and dies with the process, so it has one epoch only, and whoever reads it is never out of its reach. What was
+//! revoked before the process began is not in it; bans are, beyond any log, in their store, and what is still to be announced of
+//! them and of pushed memberships is in the outbox there.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -50,8 +52,9 @@ struct Done {
 }
 
 impl InProcessLog {
-    /// An empty log. `complete_since`: since when nothing was revoked that it does not hold; `None` if nothing ever was
-    /// (there was no natsgate before), the start of the process if there may have been one.
+    /// An empty log. `complete_since`: since when nothing was revoked that it does not hold. The start of the process where
+    /// anybody may revoke: an earlier process may have taken revocations that are forgotten with it, and a token issued before
+    /// one would count again. `None` where nothing can have been (nobody may, or there was no natsgate before).
     pub fn new(settings: &LogSettings, complete_since: Option<SystemTime>, clock: Arc<dyn Clock>) -> Self {
         let held = Held {
             epoch: Epoch::from_bytes(rand::random()),

@@ -11,6 +11,7 @@ use natsgate_core::{
     Reach, Revision, WriteAct, WriteItem, Written,
 };
 
+pub(super) mod bans;
 mod lists;
 
 pub(super) type Store = Arc<dyn MembershipStore>;

@@ -3,6 +3,7 @@
 //! A commit has returned only when it is on the disk. The file is locked: a second process is refused. redb blocks, so
 //! everything runs on threads for that, and no more of it at once than [`READS_AT_ONCE`] and one write.
 
+mod bans;
 mod tables;
 
 use std::fs::OpenOptions;

@@ -3,6 +3,7 @@
 //! Writers lock one row, so they go one after the other and none loses an update. Reads go to the same server: a standby
 //! would answer with what was, so it is not accepted. The tables are made when they are first needed.
 
+mod bans;
 mod schema;
 mod statements;
 
@@ -16,6 +17,7 @@ use natsgate_core::{
 use natsgate_postgres::{Access, Pool, PostgresError, Session};
 use tokio::sync::OnceCell;
 
+use self::bans::BanStatements;
 use self::statements::Statements;
 use crate::settings::SettingsError;
 
@@ -24,6 +26,7 @@ pub struct PostgresMembershipStore {
     pool: Pool,
     schema: String,
     statements: Statements,
+    bans: BanStatements,
     prepared: OnceCell<()>,
 }
 
@@ -43,6 +46,7 @@ impl PostgresMembershipStore {
             pool,
             schema: schema.to_owned(),
             statements: Statements::new(schema),
+            bans: BanStatements::new(schema),
             prepared: OnceCell::new(),
         })
     }

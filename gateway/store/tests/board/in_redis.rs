@@ -99,7 +99,10 @@ async fn nothing_can_be_read_in_what_lies_there_nor_in_what_is_published() {
     let rig = Rig::new().await;
     let mut messages = rig.connection.messages("{natsgate}:shim:events");
     // It ends when the subscription is made.
-    while messages.recv().await.is_ok() {}
+    let ended = async { while messages.recv().await.is_ok() {} };
+    tokio::time::timeout(PATIENCE, ended)
+        .await
+        .expect("it never ended");
     let mut messages = rig.connection.messages("{natsgate}:shim:events");
     rig.fill().await;
     let dump = rig.server.dump().await.unwrap();

@@ -291,7 +291,7 @@ async fn the_shims_user_tells_of_itself_and_the_decision_services_user_hears_it(
         for reader in [&shim, &decision] {
             assert_eq!(reader.shims(later()).await.unwrap().len(), 1);
             let found = reader.acknowledgements(done.entry, later()).await.unwrap();
-            assert_eq!(found, [done.clone()]);
+            assert_eq!(found, std::slice::from_ref(&done));
             let page = reader.sessions("east", None, 10, later()).await.unwrap();
             assert!(page.sessions.contains(&session(number as u64)));
             assert_eq!(reader.clusters(later()).await.unwrap(), ["east"]);
@@ -299,7 +299,10 @@ async fn the_shims_user_tells_of_itself_and_the_decision_services_user_hears_it(
     }
     let mut events = decision.session_events();
     // It ends when the subscription is made.
-    while events.recv().await.is_ok() {}
+    let ended = async { while events.recv().await.is_ok() {} };
+    tokio::time::timeout(PATIENCE, ended)
+        .await
+        .expect("it never ended");
     let mut events = decision.session_events();
     let there = SessionEvent::Connected(Box::new(session(9)));
     shim.tell("east", std::slice::from_ref(&there), later())

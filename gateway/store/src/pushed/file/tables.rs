@@ -11,8 +11,10 @@ use redb::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::bans as ban_tables;
 use crate::pushed::MAX_PER_PRINCIPAL;
 use crate::pushed::answer::{Answer, decode, encode};
+use crate::pushed::bans::Standing;
 use crate::pushed::plan::plan;
 
 /// The form of the tables below; another form is another number.
@@ -77,7 +79,7 @@ pub(super) fn failed(error: redb::Error) -> MembershipStoreError {
 }
 
 /// Turns any of redb's errors into the port's.
-fn no<E: Into<redb::Error>>(error: E) -> MembershipStoreError {
+pub(super) fn no<E: Into<redb::Error>>(error: E) -> MembershipStoreError {
     failed(error.into())
 }
 
@@ -88,13 +90,26 @@ pub(super) fn prepare(database: &Database) -> std::result::Result<(), String> {
     match read.open_table(NUMBERS) {
         Ok(numbers) => {
             let format = numbers.get("format").map_err(|error| text(error.into()))?;
-            return match format.map(|format| format.value()) {
-                Some(FORMAT) => Ok(()),
-                other => Err(format!(
-                    "it is of format {}, this natsgate knows {FORMAT}: use the release that wrote it, or a later one",
-                    other.unwrap_or_default()
-                )),
+            match format.map(|format| format.value()) {
+                Some(FORMAT) => {}
+                other => {
+                    return Err(format!(
+                        "it is of format {}, this natsgate knows {FORMAT}: use the release that wrote it, or a later one",
+                        other.unwrap_or_default()
+                    ));
+                }
+            }
+            if ban_tables::are_there(&read).map_err(|error| text(error.into()))? {
+                return Ok(());
+            }
+            // A file from before there were bans. An earlier release that opens it again does not look at them.
+            let make = || -> std::result::Result<(), redb::Error> {
+                let write = database.begin_write()?;
+                ban_tables::make(&write)?;
+                write.commit()?;
+                Ok(())
             };
+            return make().map_err(text);
         }
         Err(TableError::TableDoesNotExist(_)) => {}
         Err(error) => return Err(text(error.into())),
@@ -108,6 +123,7 @@ pub(super) fn prepare(database: &Database) -> std::result::Result<(), String> {
         write.open_table(PENDING)?;
         write.open_table(NAMES)?;
         write.open_table(ABOUT)?;
+        ban_tables::make(&write)?;
         write.commit()?;
         Ok(())
     };
@@ -171,9 +187,7 @@ pub(super) fn apply(transaction: &WriteTransaction, write: &MembershipWrite) -> 
     }
     for (principal, announcement) in plan.announcements {
         rests_on.push(announcement.id);
-        let count = number(&numbers, ANNOUNCED)?.saturating_add(1);
-        numbers.insert(ANNOUNCED, count).map_err(no)?;
-        announce(transaction, count, principal, announcement)?;
+        announce(transaction, &mut numbers, principal, announcement)?;
     }
     drop((numbers, records));
     let answer = Answer {
@@ -228,12 +242,24 @@ fn announcement(
     decode("an announcement", bytes.value())
 }
 
-fn announce(
+/// Puts `announcement` into the outbox, under `principal`.
+pub(super) fn announce_next(
     transaction: &WriteTransaction,
-    number: u64,
     principal: Principal,
     announcement: Announcement,
 ) -> Result<()> {
+    let mut numbers = transaction.open_table(NUMBERS).map_err(no)?;
+    announce(transaction, &mut numbers, principal, announcement)
+}
+
+fn announce(
+    transaction: &WriteTransaction,
+    numbers: &mut redb::Table<'_, &'static str, u64>,
+    principal: Principal,
+    announcement: Announcement,
+) -> Result<()> {
+    let number = self::number(numbers, ANNOUNCED)?.saturating_add(1);
+    numbers.insert(ANNOUNCED, number).map_err(no)?;
     let id = announcement.id;
     let place = (principal.issuer.clone(), principal.subject.clone());
     let kept = KeptAnnouncement {
@@ -265,8 +291,6 @@ fn announce(
 
 /// The answer, with what is announced and what is not by now.
 fn written(transaction: &WriteTransaction, answer: Answer, repeated: bool) -> Result<Written> {
-    let names = transaction.open_table(NAMES).map_err(no)?;
-    let announcements = transaction.open_table(ANNOUNCEMENTS).map_err(no)?;
     let mut written = Written {
         outcomes: answer.outcomes,
         pending: Vec::new(),
@@ -274,21 +298,35 @@ fn written(transaction: &WriteTransaction, answer: Answer, repeated: bool) -> Re
         repeated,
     };
     for id in answer.announcements {
-        // Purged, so everybody has seen it long since.
-        let Some(number) = names.get(&id.0).map_err(no)? else {
-            continue;
-        };
-        let kept = announcement(&announcements, number.value())?;
-        match kept.appended {
-            Some(place) => written.announced.push(Announced {
+        let standing = standing(transaction, id)?;
+        written.announced.extend(standing.announced);
+        written.pending.extend(standing.pending);
+    }
+    Ok(written)
+}
+
+/// How far the announcement `id` has come.
+pub(super) fn standing(transaction: &WriteTransaction, id: EntryId) -> Result<Standing> {
+    let names = transaction.open_table(NAMES).map_err(no)?;
+    let Some(number) = names.get(&id.0).map_err(no)? else {
+        return Ok(Standing::default());
+    };
+    let announcements = transaction.open_table(ANNOUNCEMENTS).map_err(no)?;
+    let kept = announcement(&announcements, number.value())?;
+    Ok(match kept.appended {
+        Some(place) => Standing {
+            pending: None,
+            announced: Some(Announced {
                 id,
                 revision: place.revision,
                 confirmed: place.confirmed,
             }),
-            None => written.pending.push(kept.announcement),
-        }
-    }
-    Ok(written)
+        },
+        None => Standing {
+            pending: Some(kept.announcement),
+            announced: None,
+        },
+    })
 }
 
 /// What `principal` belongs to.

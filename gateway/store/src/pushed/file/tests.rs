@@ -29,6 +29,63 @@ async fn it_does_what_every_store_does() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_does_with_bans_what_every_store_does() {
+    let folders = Mutex::new(Vec::new());
+    conformance::bans::all(|| {
+        let folder = folder();
+        let path = folder.path().join("memberships.redb");
+        folders.lock().unwrap().push(folder);
+        async move { Arc::new(FileMembershipStore::open(path).await.unwrap()) as conformance::bans::Store }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_from_before_there_were_bans_holds_them_from_now_on() {
+    let folder = folder();
+    let path = folder.path().join("memberships.redb");
+    let store = open(&folder).await;
+    let one = write(vec![put("alice", "a")]);
+    store.apply(&one, soon()).await.unwrap();
+    drop(store);
+    {
+        let database = Database::create(&path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let names: Vec<_> = transaction.list_tables().unwrap().collect();
+        let mut bans = 0;
+        for table in names {
+            if redb::TableHandle::name(&table).contains("ban") {
+                assert!(transaction.delete_table(table).unwrap());
+                bans += 1;
+            }
+        }
+        assert_eq!(bans, 3);
+        transaction.commit().unwrap();
+    }
+    let both: conformance::bans::Store = Arc::new(FileMembershipStore::open(&path).await.unwrap());
+    let banned = conformance::bans::ban(1, "alice");
+    let concern = banned.selector.ban_concern().unwrap();
+    // Asked before anything is written: decisions do, from the start.
+    let found = both.in_force(&[concern], banned.imposed_at, soon()).await;
+    assert_eq!(found, Ok(Vec::new()));
+    conformance::bans::impose(&both, &banned).await;
+    drop(both);
+    let store = FileMembershipStore::open(&path).await.unwrap();
+    let found = natsgate_core::BanStore::in_force(&store, &[concern], banned.imposed_at, soon()).await;
+    assert_eq!(found, Ok(vec![banned]));
+    assert!(
+        MembershipStore::apply(&store, &one, soon())
+            .await
+            .unwrap()
+            .repeated
+    );
+    assert_eq!(
+        MembershipStore::pending(&store, 10, soon()).await.unwrap().len(),
+        2
+    );
+}
+
 #[tokio::test]
 async fn everything_is_there_when_it_is_opened_again() {
     let folder = folder();

@@ -6,7 +6,7 @@ use natsgate_postgres::{Access, Pool};
 use super::failed;
 
 /// What leads from each version of the schema to the next.
-const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("bans.sql")];
 
 /// Whether `name` can be a schema's: it becomes part of statements, so it holds nothing that would need quotes.
 pub(super) fn is_name(name: &str) -> bool {

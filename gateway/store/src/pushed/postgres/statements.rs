@@ -13,6 +13,7 @@ use natsgate_postgres::{Row, Session};
 use super::failed;
 use crate::pushed::MAX_PER_PRINCIPAL;
 use crate::pushed::answer::{Answer, decode, encode};
+use crate::pushed::bans::Standing;
 use crate::pushed::plan::{Plan, plan};
 
 type Result<T> = std::result::Result<T, MembershipStoreError>;
@@ -130,10 +131,7 @@ impl Statements {
         }
         for (principal, announcement) in &plan.announcements {
             announcements.push(announcement.id);
-            let id = announcement.id.0.as_slice();
-            let bytes = encode(announcement)?;
-            let parameters: [&(dyn ToSql + Sync); 4] = [&id, &principal.issuer, &principal.subject, &bytes];
-            execute(session, &self.announce, &parameters).await?;
+            self.announce(session, principal, announcement).await?;
         }
         let answer = Answer {
             outcomes: plan.outcomes,
@@ -146,7 +144,7 @@ impl Statements {
     }
 
     /// The number of the last write. Nobody else writes until this transaction is over.
-    async fn lock(&self, session: &mut Session) -> Result<u64> {
+    pub(super) async fn lock(&self, session: &mut Session) -> Result<u64> {
         let rows = query(session, &self.lock, &[]).await?;
         let row = rows.first().ok_or_else(|| damaged("its head is missing"))?;
         version(row, 0)
@@ -192,28 +190,63 @@ impl Statements {
         Ok(())
     }
 
+    /// Puts `announcement` into the outbox, under `principal`.
+    pub(super) async fn announce(
+        &self,
+        session: &mut Session,
+        principal: &Principal,
+        announcement: &Announcement,
+    ) -> Result<()> {
+        let (id, bytes) = (announcement.id.0.as_slice(), encode(announcement)?);
+        let parameters: [&(dyn ToSql + Sync); 4] = [&id, &principal.issuer, &principal.subject, &bytes];
+        execute(session, &self.announce, &parameters).await?;
+        Ok(())
+    }
+
     /// The answer, with what is announced and what is not by now.
     async fn written(&self, session: &mut Session, answer: Answer, repeated: bool) -> Result<Written> {
-        let ids: Vec<&[u8]> = answer.announcements.iter().map(|id| id.0.as_slice()).collect();
         let mut written = Written {
             outcomes: answer.outcomes,
             pending: Vec::new(),
             announced: Vec::new(),
             repeated,
         };
-        for row in &query(session, &self.announced, &[&ids]).await? {
-            match get::<Option<&str>>(row, 2)? {
-                Some(revision) => written.announced.push(Announced {
-                    id: entry_id(row, 0)?,
-                    revision: revision
-                        .parse()
-                        .map_err(|_| damaged("an announcement's revision cannot be read"))?,
-                    confirmed: get::<Option<bool>>(row, 3)?.unwrap_or(false),
-                }),
-                None => written.pending.push(decode("an announcement", get(row, 1)?)?),
-            }
+        for standing in self.standings(session, &answer.announcements).await? {
+            written.announced.extend(standing.announced);
+            written.pending.extend(standing.pending);
         }
         Ok(written)
+    }
+
+    /// How far the announcement `id` has come.
+    pub(super) async fn standing(&self, session: &mut Session, id: EntryId) -> Result<Standing> {
+        let mut standings = self.standings(session, &[id]).await?;
+        Ok(standings.pop().unwrap_or_default())
+    }
+
+    /// How far these have, in the order they were made in; those that were purged are left out.
+    async fn standings(&self, session: &mut Session, ids: &[EntryId]) -> Result<Vec<Standing>> {
+        let ids: Vec<&[u8]> = ids.iter().map(|id| id.0.as_slice()).collect();
+        let mut standings = Vec::new();
+        for row in &query(session, &self.announced, &[&ids]).await? {
+            standings.push(match get::<Option<&str>>(row, 2)? {
+                Some(revision) => Standing {
+                    pending: None,
+                    announced: Some(Announced {
+                        id: entry_id(row, 0)?,
+                        revision: revision
+                            .parse()
+                            .map_err(|_| damaged("an announcement's revision cannot be read"))?,
+                        confirmed: get::<Option<bool>>(row, 3)?.unwrap_or(false),
+                    }),
+                },
+                None => Standing {
+                    pending: Some(decode("an announcement", get(row, 1)?)?),
+                    announced: None,
+                },
+            });
+        }
+        Ok(standings)
     }
 
     /// What `principal` belongs to.
@@ -411,11 +444,19 @@ impl<'a> Keys<'a> {
     }
 }
 
-async fn query(session: &mut Session, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
+pub(super) async fn query(
+    session: &mut Session,
+    sql: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Row>> {
     session.query(sql, parameters).await.map_err(failed)
 }
 
-async fn execute(session: &mut Session, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<u64> {
+pub(super) async fn execute(
+    session: &mut Session,
+    sql: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<u64> {
     session.execute(sql, parameters).await.map_err(failed)
 }
 
@@ -423,7 +464,7 @@ fn damaged(what: &str) -> MembershipStoreError {
     MembershipStoreError::Damaged(what.to_owned())
 }
 
-fn get<'a, T: FromSql<'a>>(row: &'a Row, column: usize) -> Result<T> {
+pub(super) fn get<'a, T: FromSql<'a>>(row: &'a Row, column: usize) -> Result<T> {
     row.try_get(column).map_err(|_| {
         damaged(&format!(
             "column {column} of an answer has another type than expected"
@@ -472,7 +513,7 @@ fn record(row: &Row, first: usize) -> Result<MembershipRecord> {
 }
 
 /// `time` as it is kept.
-fn micros(time: SystemTime) -> Result<i64> {
+pub(super) fn micros(time: SystemTime) -> Result<i64> {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     i64::try_from(since.as_micros()).map_err(|_| damaged("a time is too far ahead"))
 }

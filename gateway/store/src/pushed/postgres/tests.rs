@@ -35,6 +35,51 @@ async fn it_does_what_every_store_does() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_does_with_bans_what_every_store_does() {
+    let server = PostgresServer::start().await.unwrap();
+    let count = AtomicUsize::new(0);
+    conformance::bans::all(|| {
+        let schema = format!("natsgate_{}", count.fetch_add(1, Ordering::Relaxed));
+        let store = PostgresMembershipStore::new(pool(&server), &schema).unwrap();
+        async move { Arc::new(store) as conformance::bans::Store }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tables_from_before_there_were_bans_are_kept_and_added_to() {
+    let server = PostgresServer::start().await.unwrap();
+    server
+        .execute(
+            "CREATE SCHEMA natsgate;
+             CREATE TABLE natsgate.migrations (
+                 version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now()
+             );
+             INSERT INTO natsgate.migrations (version) VALUES (1)",
+        )
+        .await
+        .unwrap();
+    let before = include_str!("schema.sql").replace("{schema}", "natsgate");
+    server.execute(&before).await.unwrap();
+    server
+        .execute(
+            "INSERT INTO natsgate.pushed_memberships VALUES
+             ('https://idp.example', 'alice', 'project', 'a', 'member', 1, false, 0, 'crm');
+             UPDATE natsgate.pushed_head SET version = 1",
+        )
+        .await
+        .unwrap();
+    let both: conformance::bans::Store =
+        Arc::new(PostgresMembershipStore::new(pool(&server), "natsgate").unwrap());
+    let banned = conformance::bans::ban(1, "alice");
+    conformance::bans::impose(&both, &banned).await;
+    let store = store(&server, "natsgate");
+    assert_eq!(ids(&store, "alice").await, ["a"]);
+    let written = apply(&store, vec![put("alice", "b")]).await;
+    assert_eq!(written.outcomes[0].record.version, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn instances_that_start_at_once_make_the_tables_once_and_lose_no_update() {
     let server = PostgresServer::start().await.unwrap();
     let starting: Vec<_> = (0..6)
@@ -57,7 +102,7 @@ async fn instances_that_start_at_once_make_the_tables_once_and_lose_no_update() 
         .query("SELECT version, (SELECT count(*) FROM natsgate.migrations) FROM natsgate.pushed_head")
         .await
         .unwrap();
-    assert_eq!(versions, [[Some("60".to_owned()), Some("1".to_owned())]]);
+    assert_eq!(versions, [[Some("60".to_owned()), Some("2".to_owned())]]);
 }
 
 #[tokio::test]
@@ -143,6 +188,11 @@ async fn a_standby_is_not_believed() {
     server.stop().await.unwrap();
     std::fs::write(format!("{folder}/standby.signal"), "").unwrap();
     server.restart().await.unwrap();
+    let bans = PostgresMembershipStore::new(pool(&server), "natsgate").unwrap();
+    let concern = conformance::bans::ban(1, "alice").selector.ban_concern().unwrap();
+    let told = natsgate_core::BanStore::in_force(&bans, &[concern], SystemTime::UNIX_EPOCH, soon()).await;
+    let told = told.expect_err("a standby").to_string();
+    assert!(told.contains("standby") && told.contains("primary"), "{told}");
     let store = store(&server, "natsgate");
     for subject in ["alice", "nobody"] {
         let told = store
