@@ -1,10 +1,12 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands;
+use crate::lifecycle::EXIT_USAGE;
 
 /// An authorization gateway for NATS.
 #[derive(Parser)]
@@ -24,6 +26,10 @@ enum Command {
     All(ConfigFile),
     /// Check a configuration without starting anything
     CheckConfig(commands::check_config::Arguments),
+    /// Revoke, and close the sessions that rest on it: over the gRPC API, or --direct
+    Revoke(Box<commands::revoke::Arguments>),
+    /// List who is connected, over the gRPC API
+    Sessions(Box<commands::sessions::Arguments>),
     /// Play the main job on a real nats-server and tell what happens
     #[cfg(feature = "devkit")]
     Demo,
@@ -47,20 +53,39 @@ pub struct ConfigFile {
 }
 
 impl Cli {
-    /// Runs the command.
+    /// Reads the command line; what is wrong with it is said here, and is the exit code.
+    ///
+    /// # Errors
+    /// The exit code: that of a usage error, or success where help was asked for.
+    pub fn read() -> Result<Self, ExitCode> {
+        Self::try_parse().map_err(|error| {
+            // Where nobody reads it, the exit code says enough.
+            let _ = error.print();
+            if error.use_stderr() {
+                ExitCode::from(EXIT_USAGE)
+            } else {
+                ExitCode::SUCCESS
+            }
+        })
+    }
+
+    /// Runs the command; what it returns is the process's exit code.
     ///
     /// # Errors
     /// Whatever ended it.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Shim(file) => commands::shim::run(&file),
             Command::Decision(file) => commands::decision::run(&file),
             Command::All(file) => commands::all::run(&file),
             Command::CheckConfig(arguments) => commands::check_config::run(&arguments),
+            Command::Revoke(arguments) => return commands::revoke::run(&arguments),
+            Command::Sessions(arguments) => return commands::sessions::run(&arguments),
             #[cfg(feature = "devkit")]
             Command::Demo => commands::demo::run(),
             #[cfg(feature = "devkit")]
             Command::Dev(arguments) => commands::dev::run(arguments),
         }
+        .map(|()| ExitCode::SUCCESS)
     }
 }

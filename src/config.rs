@@ -5,6 +5,7 @@
 //! or connects.
 
 pub mod decision;
+pub mod direct;
 pub mod load;
 pub mod log;
 pub mod monitor;
@@ -12,6 +13,7 @@ pub mod nats;
 pub mod problem;
 pub mod redact;
 pub mod reference;
+pub mod security_events;
 pub mod shim;
 pub mod store;
 pub mod tls;

@@ -11,8 +11,8 @@ use tracing::info;
 use crate::config::{Config, Loaded, Problem, Problems, load};
 use crate::{cli, telemetry};
 
-/// The exit code for a configuration that cannot work (`EX_USAGE` of sysexits.h).
-const EXIT_CONFIG: u8 = 64;
+/// The exit code for arguments or a configuration that cannot work (`EX_USAGE` of sysexits.h).
+pub const EXIT_USAGE: u8 = 64;
 
 /// After the first signal the process has this long to finish what it has taken.
 const STOP_TIME: Duration = Duration::from_secs(20);
@@ -20,10 +20,12 @@ const STOP_TIME: Duration = Duration::from_secs(20);
 /// A signal sooner than this after the first is the first one, sent twice.
 const SECOND_SIGNAL_AFTER: Duration = Duration::from_secs(1);
 
-/// Says on standard error why the process ends, and makes its exit code: 0, 64 for a configuration, 1 for the rest.
-pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
-    let Err(error) = result else {
-        return ExitCode::SUCCESS;
+/// Says on standard error why the process ends, and makes its exit code: the command's own, 64 for arguments or a
+/// configuration that cannot work, 1 for other failures.
+pub fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
+    let error = match result {
+        Ok(code) => return code,
+        Err(error) => error,
     };
     // Where nobody reads it any more, the exit code is all there is to say.
     let _ = writeln!(
@@ -32,7 +34,7 @@ pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
         format!("{error:#}").replace('\n', "\nnatsgate: ")
     );
     if error.is::<Problems>() || error.is::<Problem>() {
-        ExitCode::from(EXIT_CONFIG)
+        ExitCode::from(EXIT_USAGE)
     } else {
         ExitCode::FAILURE
     }
@@ -82,7 +84,7 @@ pub fn section<'a, T>(
 ///
 /// # Errors
 /// What `main` says, and a runtime that cannot be made.
-pub fn block_on<F: Future<Output = anyhow::Result<()>>>(main: F) -> anyhow::Result<()> {
+pub fn block_on<T, F: Future<Output = anyhow::Result<T>>>(main: F) -> anyhow::Result<T> {
     install_crypto();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -1,7 +1,10 @@
 //! The set-up of `natsgate demo` and `natsgate dev`: a real nats-server in operator mode, a development OpenID
-//! provider, and `natsgate all` with a configuration like anybody's.
+//! provider, `natsgate all` with a configuration like anybody's, and a backend that pushes memberships.
+
+mod backend;
 
 use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -15,6 +18,8 @@ use natsgate_devkit::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use tempfile::TempDir;
+
+pub use backend::Backend;
 
 /// How long `natsgate all` may take until it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(10);
@@ -37,6 +42,8 @@ pub struct Ports {
     pub nats: Option<u16>,
     /// The provider's.
     pub provider: Option<u16>,
+    /// The gRPC API's.
+    pub api: Option<u16>,
 }
 
 /// Everything that runs. Dropping it ends it.
@@ -45,8 +52,10 @@ pub struct Stage {
     pub nats: NatsServer,
     /// Its operator's keys.
     pub keys: OperatorMode,
-    /// The OpenID provider, which knows alice (member of apollo) and bob (member of gemini).
+    /// The OpenID provider, which knows alice (of whose projects the backend tells: apollo and hermes), bob (whose tokens say
+    /// gemini), and the backend.
     pub provider: DevProvider,
+    api: String,
     gateway: Process,
     folder: TempDir,
 }
@@ -92,8 +101,13 @@ impl Stage {
         });
 
         let begun = Instant::now();
-        let people = [("alice", "apollo"), ("bob", "gemini")]
-            .map(|(name, project)| Person::new(name).claim("projects", vec![project.to_owned()]));
+        let people = [
+            Person::new("alice"),
+            Person::new("bob").claim("projects", vec!["gemini".to_owned()]),
+            Person::new(backend::NAME)
+                .claim("aud", backend::AUDIENCE)
+                .claim("scope", backend::SCOPES),
+        ];
         let options = DevProviderOptions {
             port: ports.provider,
             people: people.to_vec(),
@@ -113,28 +127,56 @@ impl Stage {
             .prefix("natsgate-")
             .tempdir()
             .context("making a folder")?;
+        let api = match ports.api {
+            Some(port) => SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            None => free_address()?,
+        };
         write(
             folder.path(),
             "natsgate.yaml",
-            &configuration(&nats, &keys, provider.issuer())?,
+            &configuration(&nats, &keys, provider.issuer(), api)?,
         )?;
         write(folder.path(), "policy.yaml", POLICY)?;
         let gateway = launch(folder.path()).await?;
         let what = format!(
-            "natsgate all, configured by {}",
+            "natsgate all, its API at {api}, configured by {}",
             folder.path().join("natsgate.yaml").display()
         );
         tell(Started {
             what,
             took: begun.elapsed(),
         });
-        Ok(Self {
+        let stage = Self {
             nats,
             keys,
             provider,
+            api: format!("http://{api}"),
             gateway,
             folder,
-        })
+        };
+
+        let begun = Instant::now();
+        let pushed = stage.backend()?.put("alice", &["apollo", "hermes"]).await;
+        pushed.with_context(|| format!("natsgate all says:\n{}", stage.log()))?;
+        tell(Started {
+            what: "a backend, which pushes that alice is a member of the projects apollo and hermes"
+                .to_owned(),
+            took: begun.elapsed(),
+        });
+        Ok(stage)
+    }
+
+    /// The URL of the gRPC API.
+    pub fn api(&self) -> &str {
+        &self.api
+    }
+
+    /// Whoever calls it.
+    ///
+    /// # Errors
+    /// None that happens.
+    pub fn backend(&self) -> anyhow::Result<Backend<'_>> {
+        Backend::new(&self.provider, &self.api)
     }
 
     /// The configuration file of `natsgate all`.
@@ -166,8 +208,20 @@ impl Stage {
     }
 }
 
-/// A configuration file for `natsgate all`.
-fn configuration(nats: &NatsServer, keys: &OperatorMode, issuer: &str) -> anyhow::Result<String> {
+/// An address that nobody listens at.
+fn free_address() -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let address = listener.and_then(|listener| listener.local_addr());
+    address.context("finding a free port for the API")
+}
+
+/// A configuration file for `natsgate all`, its API listening at `api`.
+fn configuration(
+    nats: &NatsServer,
+    keys: &OperatorMode,
+    issuer: &str,
+    api: SocketAddr,
+) -> anyhow::Result<String> {
     let url = nats.client_url();
     let mut text = String::from("shim:\n  cluster: demo\n");
     for (name, user) in [("nats", &keys.callout_user), ("system", &keys.system_user)] {
@@ -198,10 +252,33 @@ fn configuration(nats: &NatsServer, keys: &OperatorMode, issuer: &str) -> anyhow
         )?;
         writeln!(text, "      signing_seed: {}", seed.expose_secret())?;
     }
+    // All of it is on this machine, so all clocks are the same.
     write!(
         text,
-        "decision:\n  policy_file: policy.yaml\n  providers:\n    - name: dev\n      issuer: {issuer}\n      \
-         audiences: [nats]\n  memberships:\n    - claim: {{ name: projects, kind: project, role: member }}\n"
+        "store:
+  follow: {{ clock_skew: 0s }}
+  pushed: {{ file: {{ path: pushed.redb }} }}
+decision:
+  listen: {api}
+  policy_file: policy.yaml
+  providers:
+    - {{ name: dev, issuer: '{issuer}', audiences: [nats], leeway: 0s }}
+  memberships:
+    - claim: {{ name: projects, kind: project, role: member }}
+  callers:
+    - name: {name}
+      token: {{ subject: {name} }}
+      scopes: [{scopes}]
+      issuers: ['*']
+      kinds: ['*']
+      id_prefixes: ['*']
+      roles: ['*']
+  caller_providers:
+    - {{ name: api, issuer: '{issuer}', audiences: [{audience}], leeway: 0s }}
+",
+        name = backend::NAME,
+        scopes = backend::SCOPES.replace(' ', ", "),
+        audience = backend::AUDIENCE,
     )?;
     Ok(text)
 }

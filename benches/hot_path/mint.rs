@@ -4,7 +4,7 @@ use criterion::{BenchmarkId, Criterion};
 use natsgate_benches::authorization::Callout;
 use natsgate_benches::rules;
 use natsgate_core::{Clock, Connection, SystemClock};
-use natsgate_decision::convert;
+use natsgate_decision::convert::{self, Beside};
 use natsgate_policy::Facts;
 use natsgate_shim::mint::{self, Naming};
 
@@ -21,7 +21,7 @@ pub(crate) fn benches(criterion: &mut Criterion) {
             connection: &connection,
             now,
         };
-        let grant = convert::grant(policy.evaluate(&facts).outcome.unwrap(), None, None);
+        let grant = convert::grant(policy.evaluate(&facts).outcome.unwrap(), Beside::default());
         group.bench_with_input(
             BenchmarkId::new("memberships", count),
             &grant,

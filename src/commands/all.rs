@@ -1,11 +1,12 @@
 //! `natsgate all`: shim and decision service in one process, nothing else to run.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use natsgate_core::{Position, SystemClock};
 use natsgate_decision::{InProcess, Listener};
-use natsgate_shim::{Local, Shim};
+use natsgate_shim::{Local, Revocations, Shim};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -15,6 +16,7 @@ use crate::config::Loaded;
 use crate::config::decision::DecisionParts;
 use crate::config::store::Stores;
 use crate::lifecycle;
+use crate::monitor::{self, Watched};
 
 /// Runs until a signal.
 ///
@@ -36,6 +38,7 @@ pub struct Prepared {
     decision: DecisionParts,
     stores: Stores,
     retention: Duration,
+    monitor: Option<SocketAddr>,
 }
 
 /// Makes both parts out of a configuration.
@@ -51,12 +54,20 @@ pub async fn prepare(loaded: &Loaded) -> anyhow::Result<Prepared> {
     let clock = Arc::new(SystemClock);
     let settings = shim.settings(&loaded.base)?;
     loaded.config.store.check_shared()?;
-    let stores = loaded.config.store.open(&loaded.base, clock.clone()).await?;
+    let store = &loaded.config.store;
+    let stores = store
+        .open(&loaded.base, decision.can_revoke(), clock.clone())
+        .await?;
     let parts = decision.parts(&loaded.base, &stores, clock.clone()).await?;
     super::tell(&parts.notes);
     let decider = InProcess(parts.decider.clone());
+    let revocations = Revocations {
+        feed: stores.feed(),
+        board: Arc::clone(&stores.board),
+    };
     Ok(Prepared {
-        shim: Shim::new(settings, Arc::new(Local(decider)), clock),
+        shim: Shim::new(settings, Arc::new(Local(decider)), clock).with_revocations(revocations),
+        monitor: loaded.config.monitor.listen,
         decision: parts,
         stores,
         retention: loaded.config.store.log.retention,
@@ -69,11 +80,26 @@ impl Prepared {
     /// # Errors
     /// What ended the one that ended first, if it was an error.
     pub async fn run(self, stop: CancellationToken, ready: CancellationToken) -> anyhow::Result<()> {
+        let events = self.decision.serve_events(&stop).await?;
         self.decision.announce(&self.stores, self.retention, &stop);
+        if let Some(address) = self.monitor {
+            let watched = Watched {
+                log: Some(self.stores.follower.positions()),
+                shim: Some(self.shim.counters()),
+                shim_ready: Some(ready.clone()),
+                measures: self.decision.measures(),
+            };
+            monitor::serve(address, watched, stop.clone()).await?;
+        }
         let caught_up = caught_up(self.stores.follower.positions(), stop.clone());
         let Some(address) = self.decision.listen else {
             caught_up.await;
-            return Ok(self.shim.run(stop, ready).await?);
+            // A shim that fails stops the listener too.
+            let stops = stop.clone().drop_guard();
+            let result = self.shim.run(stop, ready).await;
+            drop(stops);
+            events.drained().await;
+            return Ok(result?);
         };
         let server = self.decision.server(&self.stores);
         let listener = Listener::bind(address).await?;
@@ -91,6 +117,7 @@ impl Prepared {
             result
         };
         let (served, answered) = tokio::join!(serving, answering);
+        events.drained().await;
         served?;
         Ok(answered?)
     }

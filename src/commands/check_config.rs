@@ -78,10 +78,13 @@ async fn check(loaded: &Loaded) -> Result<Checked, Problems> {
         good_for.push("natsgate decision");
         let clock = Arc::new(SystemClock);
         // Stores of this process alone stand in for the configured ones, which are checked and not opened.
-        let stores = StoreConfig::default().open(base, clock.clone()).await;
+        let stores = StoreConfig::default()
+            .open(base, decision.can_revoke(), clock.clone())
+            .await;
         match stores {
             Ok(mut stores) => {
                 stores.clock_skew = config.store.follow.clock_skew;
+                stores.log_retention = config.store.log.retention;
                 match decision.parts(base, &stores, clock).await {
                     Ok(parts) => notes = parts.notes,
                     Err(more) => problems.extend(more),

@@ -8,6 +8,7 @@ use natsgate_decision::Listener;
 
 use crate::cli::ConfigFile;
 use crate::lifecycle;
+use crate::monitor::{self, Watched};
 
 /// Where it listens unless told otherwise.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7222);
@@ -22,12 +23,26 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
     lifecycle::block_on(async {
         let clock = Arc::new(SystemClock);
         loaded.config.store.check_shared()?;
-        let stores = loaded.config.store.open(&loaded.base, clock.clone()).await?;
+        let store = &loaded.config.store;
+        let stores = store
+            .open(&loaded.base, config.can_revoke(), clock.clone())
+            .await?;
         let parts = config.parts(&loaded.base, &stores, clock).await?;
         super::tell(&parts.notes);
         let stop = lifecycle::stop_signal()?;
         let listener = Listener::bind(parts.listen.unwrap_or(DEFAULT_LISTEN)).await?;
+        if let Some(address) = loaded.config.monitor.listen {
+            let watched = Watched {
+                log: Some(stores.follower.positions()),
+                measures: parts.measures(),
+                ..Watched::default()
+            };
+            monitor::serve(address, watched, stop.clone()).await?;
+        }
+        let events = parts.serve_events(&stop).await?;
         parts.announce(&stores, loaded.config.store.log.retention, &stop);
-        Ok(parts.server(&stores).run(listener, stop).await?)
+        parts.server(&stores).run(listener, stop).await?;
+        events.drained().await;
+        Ok(())
     })
 }

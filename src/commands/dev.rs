@@ -18,6 +18,9 @@ const NATS_PORT: u16 = 4222;
 /// The provider's.
 const PROVIDER_PORT: u16 = 4280;
 
+/// The gRPC API's, which is also where `natsgate revoke` looks for it.
+const API_PORT: u16 = 7222;
+
 /// How often it is looked whether all is still up.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -33,15 +36,18 @@ pub struct Arguments {
     /// The OpenID provider's port
     #[arg(long, default_value_t = PROVIDER_PORT, global = true)]
     provider_port: u16,
+    /// The gRPC API's port
+    #[arg(long, default_value_t = API_PORT, global = true)]
+    api_port: u16,
     #[command(subcommand)]
     action: Option<Action>,
 }
 
 #[derive(Subcommand)]
 enum Action {
-    /// Print an access token for somebody: alice is a member of apollo, bob of gemini
+    /// Print an access token for somebody: alice is a member of apollo and hermes, bob of gemini, backend calls the API
     Token {
-        /// alice or bob
+        /// alice, bob or backend
         name: String,
     },
     /// Publish a message with a token
@@ -75,11 +81,19 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     let Arguments {
         nats_port,
         provider_port,
+        api_port,
         action,
     } = arguments;
     lifecycle::block_on(async move {
         match action {
-            None => stay(nats_port, provider_port).await,
+            None => {
+                let ports = Ports {
+                    nats: Some(nats_port),
+                    provider: Some(provider_port),
+                    api: Some(api_port),
+                };
+                stay(ports).await
+            }
             Some(Action::Token { name }) => token(provider_port, &name).await,
             Some(Action::Pub {
                 token,
@@ -95,30 +109,27 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     })
 }
 
-async fn stay(nats_port: u16, provider_port: u16) -> anyhow::Result<()> {
+async fn stay(ports: Ports) -> anyhow::Result<()> {
     let stop = lifecycle::stop_signal()?;
-    let ports = Ports {
-        nats: Some(nats_port),
-        provider: Some(provider_port),
-    };
+    let chosen = chosen(&ports);
     let starting = Stage::start(ports, |started| println!("  {}", started.what));
     let mut stage = tokio::select! {
-        stage = starting => stage.context("another port can be chosen with --nats-port and --provider-port")?,
+        stage = starting => stage.context("other ports can be chosen with --nats-port, --provider-port and --api-port")?,
         () = stop.cancelled() => return Ok(()),
     };
-    let program =
+    let natsgate =
         std::env::current_exe().map_or_else(|_| "natsgate".to_owned(), |path| path.display().to_string());
-    let ports = match (nats_port, provider_port) {
-        (NATS_PORT, PROVIDER_PORT) => String::new(),
-        _ => format!(" --nats-port {nats_port} --provider-port {provider_port}"),
+    let program = format!("{natsgate} dev{chosen}");
+    let endpoint = match stage.api() {
+        "http://127.0.0.1:7222" => String::new(),
+        other => format!(" --endpoint {other}"),
     };
-    let program = format!("{program} dev{ports}");
     let url = stage.nats.client_url();
     println!(
         "
 Try it, in another terminal:
 
-  {program} token alice                               # a token for alice, member of apollo; bob's is gemini
+  {program} token alice                               # a token for alice, member of apollo and hermes; bob's is gemini
   export TOKEN=$({program} token alice)
   {program} sub projects.apollo.'>'                   # allowed
   {program} pub projects.apollo.in.hello hi           # allowed
@@ -130,9 +141,18 @@ The same with other tools:
   curl -s -d username=alice {token_url}
   nats --server {url} --token \"$TOKEN\" pub projects.apollo.in.hello hi
 
+Taking it away again, while {program} sub … runs, as the backend that may:
+
+  export NATSGATE_TOKEN=$({program} token backend)
+  {natsgate} sessions{endpoint}                                  # who is connected
+  {natsgate} revoke watch{endpoint}                              # what is revoked, as it happens
+  {natsgate} revoke principal{endpoint} --issuer {issuer} --subject alice   # until she has a new token
+  {natsgate} revoke --direct --config {configuration} everyone   # with nothing but the nats-server
+
 The configuration: {configuration}
 Ctrl-C ends it all.",
         token_url = stage.provider.token_url(),
+        issuer = stage.provider.issuer(),
         configuration = stage.configuration().display(),
     );
     let mut told = 0;
@@ -154,6 +174,20 @@ Ctrl-C ends it all.",
             bail!("natsgate all ended:\n{log}");
         }
     }
+}
+
+/// The arguments that choose `ports`, where they are not the usual.
+fn chosen(ports: &Ports) -> String {
+    let each = [
+        ("nats", ports.nats, NATS_PORT),
+        ("provider", ports.provider, PROVIDER_PORT),
+        ("api", ports.api, API_PORT),
+    ];
+    let arguments = each.into_iter().filter_map(|(name, port, usual)| {
+        let port = port.filter(|port| *port != usual)?;
+        Some(format!(" --{name}-port {port}"))
+    });
+    arguments.collect()
 }
 
 async fn token(provider_port: u16, name: &str) -> anyhow::Result<()> {

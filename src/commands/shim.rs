@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use natsgate_core::SystemClock;
-use natsgate_shim::Shim;
+use natsgate_shim::{Revocations, Shim};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::ConfigFile;
 use crate::lifecycle;
+use crate::monitor::{self, Watched};
 
 /// Runs until a signal.
 ///
@@ -19,9 +20,26 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
     let settings = config.settings(&loaded.base)?;
     lifecycle::block_on(async {
         let decisions = config.decision_point(&loaded.base)?;
+        let clock = Arc::new(SystemClock);
+        let watching = loaded.config.store.open_watching(&loaded.base, clock.clone())?;
+        let mut shim = Shim::new(settings, decisions, clock);
+        if let Some(watching) = &watching {
+            shim = shim.with_revocations(Revocations {
+                feed: watching.feed(),
+                board: Arc::clone(&watching.board),
+            });
+        }
         let stop = lifecycle::stop_signal()?;
-        Ok(Shim::new(settings, decisions, Arc::new(SystemClock))
-            .run(stop, CancellationToken::new())
-            .await?)
+        let ready = CancellationToken::new();
+        if let Some(address) = loaded.config.monitor.listen {
+            let watched = Watched {
+                log: watching.as_ref().map(|watching| watching.follower.positions()),
+                shim: Some(shim.counters()),
+                shim_ready: Some(ready.clone()),
+                ..Watched::default()
+            };
+            monitor::serve(address, watched, stop.clone()).await?;
+        }
+        Ok(shim.run(stop, ready).await?)
     })
 }

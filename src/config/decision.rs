@@ -8,16 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use natsgate_core::{
-    Announcer, CacheTimes, Clock, Deadline, Failure, IdentityProvider, Lookup, MembershipSource,
+    Announcer, BanStore, CacheTimes, Clock, Deadline, Failure, IdentityProvider, Lookup, MembershipSource,
     MembershipStore, MergedMemberships, OtherSources, PolicyGeneration,
 };
+use natsgate_decision::caller::Refusals;
+use natsgate_decision::revocations::{BanKeeping, BanTimes, RevocationCounts};
+use natsgate_decision::security_events::Counts;
 use natsgate_decision::{
-    CallerAuthenticator, CallerSettings, CredentialSource, Decider, DeciderLimits, Memberships,
-    MembershipsLimits, MembershipsParts, Pipeline, Relay, Server, Services, TlsMaterial, generation,
+    BanLookup, BanSource, CallerAuthenticator, CallerSettings, CredentialSource, Decider, DeciderLimits,
+    Memberships, MembershipsLimits, MembershipsParts, Pipeline, Relay, Revocations, RevocationsLimits,
+    RevocationsParts, Revoker, Scope, Server, Services, Sessions, TlsMaterial, WebhookSettings, generation,
 };
 use natsgate_identity::{
-    CertificateProvider, CertificateSettings, Identities, MembershipSettings, OidcParts, OidcProvider,
-    OidcSettings, TokenAnswer, TokenLookup, TokenQuery, TokenSource,
+    CertificateProvider, CertificateSettings, Identities, LogoutSettings, MembershipSettings, OidcParts,
+    OidcProvider, OidcSettings, TokenAnswer, TokenLookup, TokenQuery, TokenSource,
 };
 use natsgate_policy::{Policy, PolicyDocument};
 use natsgate_store::{CachedMemberships, PushedMemberships, SourceCacheSettings};
@@ -28,8 +32,13 @@ use tokio_util::sync::CancellationToken;
 use super::load::{typed, yaml};
 use super::nats::content;
 use super::problem::{Problem, Problems};
+use super::security_events::{EventsListener, EventsServing, HttpConfig, SecurityEventsConfig};
 use super::store::Stores;
 use super::value::{OrText, list, scalar};
+use crate::monitor::Measure;
+
+/// How long the answer of the store of bans may take.
+const BAN_FETCH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The longest that asking a source of memberships may take; a source's own bound may be shorter.
 const MEMBERSHIP_FETCH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,6 +66,14 @@ pub struct DecisionConfig {
     /// NATS must not open it.
     #[serde(default)]
     pub caller_providers: Vec<OidcSettings>,
+    /// Where events from outside are taken that revoke.
+    pub http: Option<HttpConfig>,
+    /// The providers whose logout tokens are accepted (OpenID Connect Back-Channel Logout 1.0), at `/backchannel-logout`.
+    #[serde(default)]
+    pub backchannel_logout: Vec<LogoutSettings>,
+    /// Other systems that say, signed with a shared secret, what revokes something, at `/webhooks/NAME`.
+    #[serde(default)]
+    pub webhooks: Vec<WebhookSettings>,
     /// Where memberships are known; what the sources say is put together.
     #[serde(default)]
     pub memberships: Vec<MembershipSettings>,
@@ -116,6 +133,12 @@ pub struct DecisionParts {
     pub decider: Decider,
     /// Takes pushed memberships.
     pub pushes: Option<Pushes>,
+    /// Revokes.
+    pub revocations: Revocations,
+    /// Know who calls.
+    callers: Arc<CallerAuthenticator>,
+    /// Takes events from outside, if that is configured.
+    pub events: Option<EventsListener>,
     /// The policy's generation, if it has one.
     generation: Option<PolicyGeneration>,
     /// Tells the time.
@@ -142,8 +165,82 @@ impl DecisionParts {
         let services = Services {
             decider: self.decider.clone(),
             memberships: self.pushes.as_ref().map(|pushes| pushes.service.clone()),
+            revocations: Some(self.revocations.clone()),
+            sessions: Some(Sessions::new(self.revocations.clone())),
         };
         Server::new(services, self.tls.clone(), stores.follower.positions())
+    }
+
+    /// What this instance counts.
+    pub fn measures(&self) -> Vec<Measure> {
+        let callers = |pick: fn(Refusals) -> u64| {
+            let callers = Arc::clone(&self.callers);
+            move || pick(callers.refusals())
+        };
+        let revocations = |pick: fn(RevocationCounts) -> u64| {
+            let revocations = self.revocations.clone();
+            move || pick(revocations.counts())
+        };
+        let events = |pick: fn(&Counts) -> u64| {
+            let events = self.events.as_ref().map(|events| events.server.events().clone());
+            move || events.iter().flat_map(|events| events.counts()).map(pick).sum()
+        };
+        let unauthenticated =
+            "Calls of the API without credentials, or with such as are not known or not good.";
+        let revoked = "Revocations through this instance; repetitions are not among them.";
+        vec![
+            Measure::counter(
+                "callers_unauthenticated_total",
+                unauthenticated,
+                callers(|refusals| refusals.unauthenticated),
+            ),
+            Measure::counter(
+                "callers_denied_total",
+                "Calls of the API by callers who may not.",
+                callers(|refusals| refusals.denied),
+            ),
+            Measure::counter(
+                "revocations_total",
+                revoked,
+                revocations(|counts| counts.revoked.iter().map(|(_, count)| count).sum()),
+            ),
+            Measure::counter(
+                "revocations_repeated_total",
+                "Revocations that repeated an earlier call.",
+                revocations(|counts| counts.repeated),
+            ),
+            Measure::counter(
+                "security_events_accepted_total",
+                "Logout tokens and webhook calls that revoked something.",
+                events(Counts::accepted),
+            ),
+            Measure::counter(
+                "security_events_refused_total",
+                "Logout tokens and webhook calls that were refused.",
+                events(Counts::all_refused),
+            ),
+            Measure::counter(
+                "security_events_replayed_total",
+                "Logout tokens and webhook calls that came before, among those refused.",
+                events(Counts::replayed),
+            ),
+            Measure::counter(
+                "bans_total",
+                "Bans imposed through this instance.",
+                revocations(|counts| counts.bans),
+            ),
+        ]
+    }
+
+    /// Takes events from outside in the background until `stop`, if that is configured.
+    ///
+    /// # Errors
+    /// An address that is taken.
+    pub async fn serve_events(&self, stop: &CancellationToken) -> anyhow::Result<EventsServing> {
+        match &self.events {
+            Some(events) => events.serve(stop).await,
+            None => Ok(EventsServing::none()),
+        }
     }
 
     /// Writes into the log what it has to know of this instance, in the background, until `stop`: the generation of its
@@ -191,6 +288,16 @@ impl DecisionConfig {
         Duration::from_secs(5 * 60)
     }
 
+    /// What is configured of events from outside.
+    pub fn security_events(&self) -> SecurityEventsConfig<'_> {
+        SecurityEventsConfig {
+            http: self.http.as_ref(),
+            backchannel_logout: &self.backchannel_logout,
+            webhooks: &self.webhooks,
+            issuers: self.issuers(),
+        }
+    }
+
     /// The parts of a decision service; paths start from `base`. Asks no provider yet.
     ///
     /// # Errors
@@ -218,7 +325,12 @@ impl DecisionConfig {
             problems.take(self.check_exposure(address));
         }
         let identities = problems.take(self.identities(base, stores, &clock));
+        let events = identities.as_ref().and_then(|identities| {
+            let listener = self.security_events().listener(base, identities, stores, &clock);
+            listener.map_err(|more| problems.extend(more)).ok()
+        });
         let callers = problems.take(self.callers(base, stores, &clock));
+        let bans = self.bans(stores, &clock, &mut problems);
         let memberships = self.memberships(base, stores, &mut problems).await;
         let memberships = MergedMemberships::new(memberships, self.issuers(), Arc::clone(&clock));
         let memberships = Arc::new(memberships);
@@ -300,6 +412,7 @@ impl DecisionConfig {
                         .pushed
                         .as_ref()
                         .map(|store| pushes(store, stores, &memberships, &callers, &clock));
+                    let revocations = self.revocations(stores, pushes.as_ref(), &callers, &clock);
                     let generation = policy.generation().map(|generation| PolicyGeneration {
                         generation,
                         digest: policy.digest().to_owned(),
@@ -313,14 +426,19 @@ impl DecisionConfig {
                         freshness: stores.freshness(),
                         degraded_grant_life: self.degraded_grant_life,
                         clock: Arc::clone(&clock),
+                        bans,
+                        sealing: Arc::clone(&stores.sealing),
                     };
                     let limits = DeciderLimits {
                         max_in_flight: self.max_in_flight,
                         max_decision_time: self.max_decision_time,
                     };
                     DecisionParts {
-                        decider: Decider::new(Arc::new(pipeline), limits, callers),
+                        decider: Decider::new(Arc::new(pipeline), limits, Arc::clone(&callers)),
+                        callers,
                         pushes,
+                        revocations,
+                        events: events.flatten(),
                         generation,
                         clock,
                         listen: self.listen,
@@ -329,6 +447,71 @@ impl DecisionConfig {
                     }
                 });
         problems.or(parts)
+    }
+
+    /// Whether anybody can revoke through this instance.
+    pub fn can_revoke(&self) -> bool {
+        let may = |caller: &CallerSettings| caller.scopes.contains(&Scope::Revoke);
+        self.callers.iter().any(may) || self.security_events().can_revoke()
+    }
+
+    /// What looks bans up, where they are kept.
+    fn bans(
+        &self,
+        stores: &Stores,
+        clock: &Arc<dyn Clock>,
+        problems: &mut Problems,
+    ) -> Option<Arc<BanLookup>> {
+        let source = BanSource::new(Arc::clone(stores.bans.as_ref()?), Arc::clone(clock));
+        // Every change of it is a log entry, so that it is kept for long does not make it old.
+        let settings = SourceCacheSettings {
+            fetch_timeout: BAN_FETCH_TIMEOUT,
+            stale_if_error: Duration::ZERO,
+            ..SourceCacheSettings::default()
+        };
+        let cached = stores.tiers.cached(source, &settings);
+        let cached = problems.take(cached.map_err(|error| Problem::new(error.key, error.problem)))?;
+        Some(Arc::new(cached))
+    }
+
+    /// What revokes, over the stores.
+    fn revocations(
+        &self,
+        stores: &Stores,
+        pushes: Option<&Pushes>,
+        callers: &Arc<CallerAuthenticator>,
+        clock: &Arc<dyn Clock>,
+    ) -> Revocations {
+        let keeping = stores
+            .bans
+            .as_ref()
+            .zip(pushes)
+            .map(|(store, pushes)| BanKeeping {
+                store: Arc::clone(store),
+                relay: Arc::clone(&pushes.relay),
+                times: BanTimes {
+                    clock_skew: stores.clock_skew,
+                    longest_life: self.longest_life(),
+                },
+            });
+        let log = Arc::clone(&stores.follower) as Arc<dyn Announcer>;
+        Revocations::new(RevocationsParts {
+            revoker: Arc::new(Revoker::new(log, keeping, Arc::clone(clock))),
+            feed: stores.feed(),
+            board: Arc::clone(&stores.board),
+            callers: Arc::clone(callers),
+            clock: Arc::clone(clock),
+            limits: RevocationsLimits::default(),
+        })
+    }
+
+    /// The longest life of any token that is accepted.
+    fn longest_life(&self) -> Duration {
+        let lives = self.providers.iter().map(|one| one.max_token_life + one.leeway);
+        lives
+            .max()
+            .unwrap_or_default()
+            .max(Duration::from_secs(24 * 3600))
     }
 
     /// Where calls come from other machines they carry tokens, so they must be protected and their callers known.
@@ -527,7 +710,8 @@ fn pushes(
     clock: &Arc<dyn Clock>,
 ) -> Pushes {
     let announcer = Arc::clone(&stores.follower) as Arc<dyn Announcer>;
-    let relay = Relay::new(Arc::clone(store), announcer, Arc::clone(clock));
+    let bans: Option<Arc<dyn BanStore>> = stores.bans.clone();
+    let relay = Relay::with_bans(Arc::clone(store), bans, announcer, Arc::clone(clock));
     let service = Memberships::new(MembershipsParts {
         store: Arc::clone(store),
         relay: Arc::clone(&relay),

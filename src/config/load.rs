@@ -29,6 +29,21 @@ pub struct Loaded {
 /// # Errors
 /// The first [`Problem`].
 pub fn load(path: &Path, variables: &[(String, String)]) -> Result<Loaded, Problem> {
+    let (mut value, base) = document(path, variables)?;
+    let look_up = |name: &str| look_up(variables, name);
+    let config = read(&mut value, &base, &look_up);
+    reference::wipe(&mut value);
+    Ok(Loaded {
+        config: config?,
+        base,
+    })
+}
+
+/// The document at `path` with `variables` over it, its references not resolved, and the directory paths in it start from.
+///
+/// # Errors
+/// The first [`Problem`].
+pub fn document(path: &Path, variables: &[(String, String)]) -> Result<(Value, PathBuf), Problem> {
     let text = std::fs::read_to_string(path)
         .map(Zeroizing::new)
         .map_err(|error| Problem::new(path.display().to_string(), format!("cannot be read: {error}")))?;
@@ -40,18 +55,15 @@ pub fn load(path: &Path, variables: &[(String, String)]) -> Result<Loaded, Probl
             overlay(&mut value, name, &key.to_lowercase(), text)?;
         }
     }
-    let look_up = |name: &str| {
-        variables
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, text)| text.clone())
-    };
-    let config = read(&mut value, &base, &look_up);
-    reference::wipe(&mut value);
-    Ok(Loaded {
-        config: config?,
-        base,
-    })
+    Ok((value, base))
+}
+
+/// The value of the variable `name`.
+pub fn look_up(variables: &[(String, String)], name: &str) -> Option<String> {
+    variables
+        .iter()
+        .find(|(n, _)| n == name)
+        .map(|(_, text)| text.clone())
 }
 
 /// Refuses the name of a variable that looks like an override and would be ignored.

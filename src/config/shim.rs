@@ -484,8 +484,23 @@ impl DecisionEndpointsConfig {
     }
 }
 
-/// Tokens travel to a decision service, so they go in the clear to this machine only.
 fn endpoint(key: &str, url: &str, tls: Option<&EndpointTls>) -> Result<Endpoint, Problem> {
+    let is_tls = is_tls(key, url)?;
+    if is_tls && tls.is_none() {
+        return Err(Problem::new(
+            key,
+            "is https, but shim.decision.tls is missing; set its ca_file",
+        ));
+    }
+    let tls = tls.filter(|_| is_tls);
+    Endpoint::new(url, tls).map_err(|error| Problem::new(key, error))
+}
+
+/// Whether the gRPC endpoint at `url` is spoken to with TLS. Tokens travel to it, so they go in the clear to this machine only.
+///
+/// # Errors
+/// A [`Problem`] at `key` for a URL that cannot be used.
+pub fn is_tls(key: &str, url: &str) -> Result<bool, Problem> {
     let parsed = url::Url::parse(url).map_err(|error| Problem::new(key, format!("is not a URL: {error}")))?;
     if !parsed.username().is_empty() || parsed.password().is_some() || parsed.query().is_some() {
         return Err(Problem::new(
@@ -500,24 +515,14 @@ fn endpoint(key: &str, url: &str, tls: Option<&EndpointTls>) -> Result<Endpoint,
         None => false,
     };
     match parsed.scheme() {
-        "https" if tls.is_none() => {
-            return Err(Problem::new(
-                key,
-                "is https, but shim.decision.tls is missing; set its ca_file",
-            ));
-        }
-        "https" => {}
-        "http" if loopback => {}
-        "http" => {
-            return Err(Problem::new(
-                key,
-                "would send tokens in the clear to another machine; use https and shim.decision.tls",
-            ));
-        }
-        _ => return Err(Problem::new(key, "is neither http:// nor https://")),
+        "https" => Ok(true),
+        "http" if loopback => Ok(false),
+        "http" => Err(Problem::new(
+            key,
+            "would send tokens in the clear to another machine; use https",
+        )),
+        _ => Err(Problem::new(key, "is neither http:// nor https://")),
     }
-    let tls = tls.filter(|_| parsed.scheme() == "https");
-    Endpoint::new(url, tls).map_err(|error| Problem::new(key, error))
 }
 
 impl EndpointTlsConfig {

@@ -10,9 +10,9 @@ use natsgate_core::{
 };
 use natsgate_postgres::{Pool, PostgresSettings};
 use natsgate_store::{
-    FileMembershipStore, Follower, FollowerSettings, InProcessBoard, InProcessCache, InProcessLog, LogSettings,
-    LookupSettings, LookupTiers, PostgresMembershipStore, RedisBoard, RedisCache, RedisConnection, RedisLog,
-    RedisSettings, Secrets, WatchedLog,
+    FileMembershipStore, Follower, FollowerSettings, InProcessBoard, InProcessCache, InProcessLog,
+    LogSettings, LookupSettings, LookupTiers, PostgresMembershipStore, RedisBoard, RedisCache,
+    RedisConnection, RedisLog, RedisSettings, Secrets, WatchedLog,
 };
 use schemars::JsonSchema;
 use secrecy::SecretString;
@@ -101,6 +101,8 @@ pub struct Stores {
     pub settle: Duration,
     /// How far a token's clock may be ahead of the log's.
     pub clock_skew: Duration,
+    /// How long the log keeps its entries, and at least as long what was appended once.
+    pub log_retention: Duration,
 }
 
 /// What a shim by itself makes of the configuration.
@@ -278,6 +280,7 @@ impl StoreConfig {
                 None => Duration::ZERO,
             },
             clock_skew: self.follow.clock_skew,
+            log_retention: self.log.retention,
         })
     }
 

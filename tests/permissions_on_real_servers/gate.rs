@@ -9,7 +9,7 @@ use data_encoding::BASE64URL_NOPAD;
 use futures::StreamExt;
 use natsgate_claims::{ClaimsToSign, KeyPair, Role, UserBody, UserPermissionLimits, encode};
 use natsgate_core::{Clock, Connection, Identity, Membership, Principal, SystemClock};
-use natsgate_decision::convert;
+use natsgate_decision::convert::{self, Beside};
 use natsgate_devkit::{
     ConfigMode, ConfigModeOptions, NatsServer, NatsServerOptions, NatsVersion, OperatorMode,
     OperatorModeOptions,
@@ -186,7 +186,7 @@ pub fn granted(rules: Value) -> v1::Grant {
         connection: &connection,
         now: SystemClock.now(),
     };
-    convert::grant(policy.evaluate(&facts).outcome.unwrap(), None, None)
+    convert::grant(policy.evaluate(&facts).outcome.unwrap(), Beside::default())
 }
 
 async fn start(version: NatsVersion, config: String) -> NatsServer {

@@ -53,6 +53,15 @@ pub enum Keys {
 
 impl Cluster {
     pub async fn start(mode: Mode, xkey: bool) -> Self {
+        Self::start_with(mode, xkey, |options| options).await
+    }
+
+    /// With what `change` makes of the server's options.
+    pub async fn start_with(
+        mode: Mode,
+        xkey: bool,
+        change: impl FnOnce(NatsServerOptions) -> NatsServerOptions,
+    ) -> Self {
         install_crypto();
         let (keys, config) = match mode {
             Mode::Config => {
@@ -78,12 +87,11 @@ impl Cluster {
         };
         // A large token has to fit into CONNECT to reach the callout at all.
         let config = format!("{config}\nmax_control_line: 262144\n");
-        let nats = NatsServer::start(NatsServerOptions {
+        let options = change(NatsServerOptions {
             config,
             ..Default::default()
-        })
-        .await
-        .unwrap();
+        });
+        let nats = NatsServer::start(options).await.unwrap();
         Self { nats, keys }
     }
 
@@ -244,7 +252,13 @@ fn is_permission_error(event: &Event) -> bool {
 impl Cluster {
     /// A client that may do anything in the account APP, past the callout.
     pub async fn break_glass(&self) -> Client {
-        let options = match &self.keys {
+        let options = self.break_glass_options();
+        options.connect(self.nats.client_url()).await.unwrap()
+    }
+
+    /// The options of that client.
+    pub fn break_glass_options(&self) -> ConnectOptions {
+        match &self.keys {
             Keys::Config(keys) => {
                 let user = &keys.break_glass_user;
                 ConnectOptions::with_user_and_password(
@@ -255,8 +269,7 @@ impl Cluster {
             Keys::Operator(keys) => {
                 ConnectOptions::with_credentials(&keys.break_glass_user.credentials.format()).unwrap()
             }
-        };
-        options.connect(self.nats.client_url()).await.unwrap()
+        }
     }
 }
 

@@ -14,6 +14,7 @@
     reason = "tests end loudly"
 )]
 
+mod api_commands;
 mod ceilings;
 mod command_line;
 mod connecting;
@@ -25,4 +26,7 @@ mod identities;
 mod outages;
 mod pushed_memberships;
 mod refusing;
+mod revoke_command;
+mod revoke_direct;
+mod security_events;
 mod shared_state;

@@ -17,6 +17,7 @@ pub mod memberships;
 pub mod pipeline;
 pub mod refusal;
 pub mod revocations;
+pub mod security_events;
 pub mod server;
 pub mod service;
 pub mod sessions;
@@ -26,6 +27,10 @@ pub use credential::CredentialSource;
 pub use memberships::{Memberships, MembershipsLimits, MembershipsParts, Relay};
 pub use pipeline::{BanLookup, BanSource, Decision, Pipeline, Question, Rechecked};
 pub use revocations::{Revocations, RevocationsLimits, RevocationsParts, Revoker};
+pub use security_events::{
+    HttpError, HttpListener, HttpServer, HttpTls, SecurityEvents, SecurityEventsLimits, SecurityEventsParts,
+    WebhookSettings,
+};
 pub use server::{LOG_HEALTH, Listener, Server, ServerError, Services, TlsMaterial};
 pub use service::{Decider, DeciderLimits, InProcess, MAX_BASES};
 pub use sessions::Sessions;

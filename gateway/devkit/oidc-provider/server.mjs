@@ -1,9 +1,11 @@
 // oidc-provider, set up for natsgate's tests: real authorization code flow with PKCE and client credentials, JWT and opaque
-// access tokens, introspection, userinfo, revocation, keys made at start. Logs anybody in as anybody: loopback only, never
+// access tokens, introspection, userinfo, revocation, back-channel logout, keys made at start. Logs anybody in as anybody: loopback only, never
 // for production.
 //
-// One argument, JSON: { ready_file, port, audience, alg, ttl, introspection_key }. When it listens it writes { issuer } to
-// ready_file. `introspection_key` is the public JWK of the client natsgate-key, or null.
+// One argument, JSON: { ready_file, port, audience, alg, ttl, introspection_key, backchannel_logout_uri }. When it listens it writes { issuer } to
+// ready_file. `introspection_key` is the public JWK of the client natsgate-key, or null. `backchannel_logout_uri` is where
+// logouts of the client natsgate-cli are told, or null: POST /devkit/logouts { subject, sid } tells of one, and answers 200 if
+// it was taken.
 //
 // What a token shall be is agreed beforehand: POST /devkit/tickets { subject, ttl, claims } answers { ticket }, which
 // an authorization request carries as its login_hint, and a client_credentials request as `ticket`.
@@ -61,6 +63,9 @@ const provider = new Provider(issuer, {
       grant_types: ['authorization_code'],
       response_types: ['code'],
       redirect_uris: ['http://127.0.0.1/callback'],
+      ...(options.backchannel_logout_uri
+        ? { backchannel_logout_uri: options.backchannel_logout_uri, backchannel_logout_session_required: true }
+        : {}),
     },
     {
       client_id: 'natsgate-service',
@@ -94,6 +99,7 @@ const provider = new Provider(issuer, {
     clientCredentials: { enabled: true },
     introspection: { enabled: true },
     revocation: { enabled: true },
+    backchannelLogout: { enabled: true },
     resourceIndicators: {
       enabled: true,
       defaultResource: () => undefined,
@@ -137,10 +143,21 @@ async function takeTicket(request, response) {
   response.setHeader('content-type', 'application/json').end(JSON.stringify({ ticket }));
 }
 
+// What ending a session does for each of its clients, without a browser to end it in.
+async function logOut(request, response) {
+  let body = '';
+  for await (const part of request) body += part;
+  const { subject, sid } = JSON.parse(body);
+  const client = await provider.Client.find('natsgate-cli');
+  await client.backchannelLogout(subject, sid);
+  response.end();
+}
+
 const handle = provider.callback();
 server.on('request', (request, response) => {
   const ours =
     request.method === 'POST' && request.url === '/devkit/tickets' ? takeTicket
+    : request.method === 'POST' && request.url === '/devkit/logouts' ? logOut
     : request.url.startsWith('/interaction/') ? interact
     : handle;
   Promise.resolve(ours(request, response)).catch((error) => {

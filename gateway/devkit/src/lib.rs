@@ -25,7 +25,7 @@ pub use nats::operator_mode::{OperatorMode, OperatorModeOptions, PreparedUser, T
 pub use nats::server::{ClusterOptions, NatsServer, NatsServerOptions};
 pub use oidc::algorithm::SigningAlgorithm;
 pub use oidc::certified::{
-    IntrospectionClient, OidcProvider, OidcProviderOptions, TokenFormat, TokenOptions,
+    IntrospectionClient, LOGOUT_CLIENT, OidcProvider, OidcProviderOptions, TokenFormat, TokenOptions,
 };
 pub use oidc::development::{DevProvider, DevProviderOptions, Fault, Fetches, INTROSPECTION_CLIENT, Person};
 pub use oidc::spec::{Signature, TokenSpec};

@@ -11,6 +11,7 @@ use natsgate_core::{Denial, DenialReason, Evidence, Identity, Principal};
 use serde_json::{Map, Value};
 
 use crate::claim_path;
+use crate::logout;
 use crate::settings::oidc::OidcSettings;
 
 /// The end of the year 9999: what lies beyond is not a time anybody meant.
@@ -19,11 +20,11 @@ const LATEST: i64 = 253_402_300_799;
 /// The longest subject, in bytes. OpenID Connect Core 1.0 section 2 allows 255 ASCII characters; some are longer.
 const MAX_SUBJECT_BYTES: usize = 1024;
 
-fn missing(claim: &str) -> Denial {
+pub(crate) fn missing(claim: &str) -> Denial {
     Denial::new(DenialReason::MissingClaim, format!("the token has no `{claim}`"))
 }
 
-fn bad(claim: &str, why: &str) -> Denial {
+pub(crate) fn bad(claim: &str, why: &str) -> Denial {
     Denial::new(DenialReason::BadClaim, format!("`{claim}` {why}"))
 }
 
@@ -38,6 +39,12 @@ pub(crate) fn check(
 ) -> Result<Identity, Denial> {
     check_issuer(settings, &claims)?;
     check_audience(settings, &claims)?;
+    if logout::says_so(&claims) {
+        return Err(Denial::new(
+            DenialReason::WrongTokenType,
+            "it is a logout token, which lets nobody in",
+        ));
+    }
     let times = check_times(settings, &claims, now)?;
     let expires_at = times.expires_at.ok_or_else(|| missing("exp"))?;
     identity(
@@ -255,7 +262,11 @@ fn check_times(
     })
 }
 
-fn check_issuer(settings: &OidcSettings, claims: &Map<String, Value>) -> Result<(), Denial> {
+/// Checks that the token is the provider's.
+///
+/// # Errors
+/// If `iss` is missing or another's.
+pub(crate) fn check_issuer(settings: &OidcSettings, claims: &Map<String, Value>) -> Result<(), Denial> {
     match claims.get("iss") {
         Some(Value::String(issuer)) if *issuer == settings.issuer => Ok(()),
         Some(Value::String(_)) => Err(Denial::new(
@@ -270,24 +281,31 @@ fn check_issuer(settings: &OidcSettings, claims: &Map<String, Value>) -> Result<
     }
 }
 
-fn check_audience(settings: &OidcSettings, claims: &Map<String, Value>) -> Result<(), Denial> {
-    let accepted = |audience: &str| settings.audiences.iter().any(|accepted| accepted == audience);
-    let found = match claims.get("aud") {
-        Some(Value::String(audience)) => accepted(audience),
+/// Whether the token is for one of `accepted`.
+///
+/// # Errors
+/// If `aud` is missing, or neither a string nor a list of strings.
+pub(crate) fn is_for(accepted: &[String], claims: &Map<String, Value>) -> Result<bool, Denial> {
+    let one_of = |audience: &str| accepted.iter().any(|accepted| accepted == audience);
+    match claims.get("aud") {
+        Some(Value::String(audience)) => Ok(one_of(audience)),
         Some(Value::Array(audiences)) => {
             let mut found = false;
             for audience in audiences {
                 let audience = audience
                     .as_str()
                     .ok_or_else(|| bad("aud", "is a list of more than strings"))?;
-                found |= accepted(audience);
+                found |= one_of(audience);
             }
-            found
+            Ok(found)
         }
-        Some(_) => return Err(bad("aud", "is neither a string nor a list of strings")),
-        None => return Err(missing("aud")),
-    };
-    if found {
+        Some(_) => Err(bad("aud", "is neither a string nor a list of strings")),
+        None => Err(missing("aud")),
+    }
+}
+
+fn check_audience(settings: &OidcSettings, claims: &Map<String, Value>) -> Result<(), Denial> {
+    if is_for(&settings.audiences, claims)? {
         return Ok(());
     }
     Err(Denial::new(
@@ -300,7 +318,10 @@ fn check_audience(settings: &OidcSettings, claims: &Map<String, Value>) -> Resul
 }
 
 /// Checks that the time in `claim`, if there is one, is not further ahead than the leeway.
-fn not_before(
+///
+/// # Errors
+/// If it is, or is no time.
+pub(crate) fn not_before(
     settings: &OidcSettings,
     claims: &Map<String, Value>,
     claim: &str,
@@ -320,7 +341,10 @@ fn not_before(
 }
 
 /// A `NumericDate` (RFC 7519 section 2): seconds since the epoch, perhaps with a fraction, which is cut off.
-fn numeric_date(claims: &Map<String, Value>, claim: &str) -> Result<Option<SystemTime>, Denial> {
+///
+/// # Errors
+/// If it is no time.
+pub(crate) fn numeric_date(claims: &Map<String, Value>, claim: &str) -> Result<Option<SystemTime>, Denial> {
     let number = match claims.get(claim) {
         None => return Ok(None),
         Some(Value::Number(number)) => number,
@@ -491,6 +515,14 @@ mod tests {
         }
         assert!(with("aud", json!(["hidden", "nats2"])).is_ok());
         assert!(with("aud", json!(["nats2", "hidden"])).is_ok());
+    }
+
+    #[test]
+    fn a_logout_token_lets_nobody_in() {
+        let event = "http://schemas.openid.net/event/backchannel-logout";
+        let outcome = with("events", json!({ event: {} }));
+        assert_eq!(outcome, Err(DenialReason::WrongTokenType));
+        assert!(with("events", json!(["launch"])).is_ok());
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::discovery::Endpoint;
 use crate::documents::Documents;
 use crate::fetch::Fetcher;
 use crate::key_source::KeySource;
+use crate::keys::Key;
 use crate::online::{Discovery, TokenLookup, TokenSource, WrapSource, uncached};
 use crate::settings::SettingsError;
 use crate::settings::introspection::IntrospectionSettings;
@@ -142,6 +143,16 @@ impl OidcProvider {
         self.keys.load(deadline).await
     }
 
+    /// Its keys, to check other tokens of the provider's with.
+    pub(crate) fn keys(&self) -> &KeySource {
+        &self.keys
+    }
+
+    /// The clock it goes by.
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
     /// Checks the size of `token` against this provider's bound.
     pub(crate) fn check_size(&self, token: &str) -> Result<(), Denial> {
         if token.len() <= self.settings.max_token_bytes {
@@ -170,22 +181,7 @@ impl OidcProvider {
                 ),
             ));
         }
-        let keys = self
-            .keys
-            .find(token.kid.as_deref(), token.algorithm, deadline)
-            .await?;
-        let signer = keys
-            .iter()
-            .find(|key| key.verify(token.algorithm, token.signing_input, &token.signature));
-        let Some(signer) = signer else {
-            return Err(Failure::denied(
-                DenialReason::BadSignature,
-                format!(
-                    "the token's signature is not that of provider `{}`",
-                    self.settings.name
-                ),
-            ));
-        };
+        let signer = signer(&self.keys, &self.settings.name, &token, deadline).await?;
         let mut identity = claims::check(&self.settings, token.claims, self.clock.now())?;
         // The key that signed it, also where the token does not name it: keys are revoked by name.
         let key_id = signer.kid().map(str::to_owned).or(token.kid);
@@ -194,16 +190,8 @@ impl OidcProvider {
     }
 
     fn check_header(&self, token: &Token<'_>) -> Result<(), Denial> {
+        check_algorithm(&self.settings, token)?;
         let name = &self.settings.name;
-        if !self.settings.algorithms.contains(&token.algorithm) {
-            return Err(Denial::new(
-                DenialReason::AlgorithmNotAllowed,
-                format!(
-                    "{} is not one of provider `{name}`'s `algorithms`",
-                    token.algorithm
-                ),
-            ));
-        }
         let wrong = |detail: String| Err(Denial::new(DenialReason::WrongTokenType, detail));
         let accepted = |typ: &str| {
             self.settings
@@ -224,8 +212,47 @@ impl OidcProvider {
     }
 }
 
+/// Checks that `token` is signed by an algorithm that the provider may use.
+///
+/// # Errors
+/// [`DenialReason::AlgorithmNotAllowed`].
+pub(crate) fn check_algorithm(settings: &OidcSettings, token: &Token<'_>) -> Result<(), Denial> {
+    if settings.algorithms.contains(&token.algorithm) {
+        return Ok(());
+    }
+    Err(Denial::new(
+        DenialReason::AlgorithmNotAllowed,
+        format!(
+            "{} is not one of provider `{}`'s `algorithms`",
+            token.algorithm, settings.name
+        ),
+    ))
+}
+
+/// The key, of `keys` of the provider named `provider`, that signed `token`.
+///
+/// # Errors
+/// A denial if none did; [`Unavailable`] if the keys could not be had before `deadline`.
+pub(crate) async fn signer(
+    keys: &KeySource,
+    provider: &str,
+    token: &Token<'_>,
+    deadline: Deadline,
+) -> Result<Arc<Key>, Failure> {
+    let keys = keys.find(token.kid.as_deref(), token.algorithm, deadline).await?;
+    let signer = keys
+        .into_iter()
+        .find(|key| key.verify(token.algorithm, token.signing_input, &token.signature));
+    signer.ok_or_else(|| {
+        Failure::denied(
+            DenialReason::BadSignature,
+            format!("the token's signature is not that of provider `{provider}`"),
+        )
+    })
+}
+
 /// A `typ` as it is compared: without regard to case, and to an `application/` before it (RFC 7515 section 4.1.9).
-fn media_type(typ: &str) -> String {
+pub(crate) fn media_type(typ: &str) -> String {
     let typ = typ.to_ascii_lowercase();
     typ.strip_prefix("application/").map(str::to_owned).unwrap_or(typ)
 }

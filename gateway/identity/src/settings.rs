@@ -5,6 +5,7 @@ pub mod cache_times;
 pub mod certificate;
 pub mod client_authentication;
 pub mod introspection;
+pub mod logout;
 pub mod membership;
 pub mod oidc;
 mod paths;

@@ -7,12 +7,13 @@
 //! [`shim`] puts it all together.
 //!
 //! What was let in is in [`sessions`], kept true by [`watching`] (the servers' events and lists); [`enforce`] holds the revocation
-//! log against it, and [`telling`](self) what came of it goes to the board. Not here: who somebody is and what they may
-//! do; no identity code is linked.
+//! log against it, and [`telling`](self) what came of it goes to the board. [`direct`] closes sessions where all of that is down.
+//! Not here: who somebody is and what they may do; no identity code is linked.
 
 pub mod callout;
 pub mod ceilings;
 pub mod decision_point;
+pub mod direct;
 pub mod enforce;
 pub mod entitlement;
 pub mod evict;

@@ -102,29 +102,49 @@ pub async fn connect(
     signals: Signals,
 ) -> Result<Client, ConnectError> {
     let servers = settings.servers.join(",");
+    let options = options(settings, role, signals)?
+        .retry_on_initial_connect()
+        .max_reconnects(None);
+    options
+        .connect(settings.servers.as_slice())
+        .await
+        .map_err(|cause| ConnectError::Connect { role, servers, cause })
+}
+
+/// Connects now or not at all: for a command that somebody waits for. Each server is tried once; a connection that was there is
+/// made again when it breaks.
+///
+/// # Errors
+/// [`ConnectError`]: with these settings no attempt can succeed, or no server was reached.
+pub async fn connect_now(settings: &NatsSettings, role: &'static str) -> Result<Client, ConnectError> {
+    let servers = settings.servers.join(",");
+    options(settings, role, Signals::default())?
+        .connect(settings.servers.as_slice())
+        .await
+        .map_err(|cause| ConnectError::Connect { role, servers, cause })
+}
+
+fn options(
+    settings: &NatsSettings,
+    role: &'static str,
+    signals: Signals,
+) -> Result<ConnectOptions, ConnectError> {
+    let servers = settings.servers.join(",");
     let mut options = authenticate(ConnectOptions::new(), &settings.credentials)
         .map_err(|_| ConnectError::Credentials { role })?
         .name(format!("natsgate shim ({role})"))
         .custom_inbox_prefix("_INBOX.natsgate")
-        .retry_on_initial_connect()
-        .max_reconnects(None)
         .ping_interval(PING_EVERY)
         .reconnect_delay_callback(reconnect_delay)
         .require_tls(settings.require_tls)
-        .event_callback({
-            let servers = servers.clone();
-            move |event| log(role, servers.clone(), signals.clone(), event)
-        });
+        .event_callback(move |event| log(role, servers.clone(), signals.clone(), event));
     if let Some(file) = &settings.ca_file {
         options = options.add_root_certificates(file.clone());
     }
     if let Some((certificate, key)) = &settings.client_certificate {
         options = options.add_client_certificate(certificate.clone(), key.clone());
     }
-    options
-        .connect(settings.servers.as_slice())
-        .await
-        .map_err(|cause| ConnectError::Connect { role, servers, cause })
+    Ok(options)
 }
 
 /// Whether messages sent now go out now. (While disconnected the client keeps them and sends them later, when an

@@ -178,7 +178,7 @@ impl Shim {
                 Some(self.enforce(revocations, system, kicks, watched.missed, events))
             }
             (Some(_), None) => {
-                warn!("no shim.system is configured: sessions cannot be closed when something is revoked");
+                warn!("sessions cannot be closed when something is revoked: that takes shim.system");
                 None
             }
             (None, _) => {
@@ -286,6 +286,7 @@ impl Shim {
             events,
             stop.clone(),
         ));
+        tasks.spawn(telling::tidy(Arc::clone(&enforcer), stop.clone()));
         let started_at = self.clock.now();
         tasks.spawn({
             let stop = stop.clone();

@@ -3,13 +3,14 @@
 //! Nothing waits for it, and nothing is enforced by it. What could not be told is told anew, all of it, as soon as the
 //! board can be reached.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use natsgate_core::{Deadline, Position, SessionEvent, ShimPresence};
+use natsgate_core::{BoardError, Deadline, Position, SessionEvent, SessionKey, ShimPresence};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::enforce::{Counters, Enforcer, write_details};
 
@@ -21,6 +22,9 @@ const WITHIN: Duration = Duration::from_secs(2);
 
 /// How many events are told at once.
 const BATCH: usize = 500;
+
+/// How often the board is tidied. Longer than servers' connections go unlisted, so that what is there was seen.
+const TIDIED_EVERY: Duration = Duration::from_secs(90);
 
 /// Pause after the board could not be reached.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -115,6 +119,71 @@ pub(crate) async fn tell_sessions(
                 tokio::time::sleep(PAUSE).await;
                 break;
             }
+        }
+    }
+}
+
+/// Every so often takes off the board what is listed there and has not been seen for two rounds: sessions that ended while no
+/// shim was there to say so. One shim of the cluster does it. Until `stop`.
+pub(crate) async fn tidy(enforcer: Arc<Enforcer>, stop: CancellationToken) {
+    let mut suspects = HashSet::new();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(TIDIED_EVERY) => {}
+            () = stop.cancelled() => return,
+        }
+        let anywhere = SessionKey {
+            server_id: String::new(),
+            client_id: 0,
+        };
+        let present = enforcer.peers.present().unwrap_or_default();
+        let heir = enforcer.peers.heir(&present, &enforcer.cluster, &anywhere);
+        if heir != Some(enforcer.registry.me()) {
+            suspects.clear();
+            continue;
+        }
+        match unseen(&enforcer).await {
+            Ok(unseen) => {
+                let gone: Vec<SessionEvent> = unseen
+                    .iter()
+                    .filter(|key| suspects.contains(*key))
+                    .map(|key| SessionEvent::Disconnected {
+                        cluster: enforcer.cluster.clone(),
+                        key: key.clone(),
+                        reason: String::new(),
+                    })
+                    .collect();
+                for chunk in gone.chunks(BATCH) {
+                    let told = enforcer
+                        .board
+                        .tell(&enforcer.cluster, chunk, Deadline::after(WITHIN))
+                        .await;
+                    if let Err(error) = told {
+                        debug!(%error, "sessions that are gone could not be taken off the board");
+                        break;
+                    }
+                }
+                suspects = unseen;
+            }
+            Err(error) => debug!(%error, "the board could not be tidied"),
+        }
+    }
+}
+
+/// The sessions on the board that this shim does not see.
+async fn unseen(enforcer: &Enforcer) -> Result<HashSet<SessionKey>, BoardError> {
+    let mut unseen = HashSet::new();
+    let mut from: Option<String> = None;
+    loop {
+        let page = enforcer
+            .board
+            .sessions(&enforcer.cluster, from.as_deref(), BATCH, Deadline::after(WITHIN))
+            .await?;
+        let keys = page.sessions.into_iter().map(|record| record.key);
+        unseen.extend(keys.filter(|key| enforcer.registry.get(key).is_none()));
+        from = page.next;
+        if from.is_none() {
+            return Ok(unseen);
         }
     }
 }

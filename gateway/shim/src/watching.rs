@@ -74,6 +74,11 @@ impl Accounts {
         Self(pairs.collect())
     }
 
+    /// Of these, each by what servers call it and what policies call it.
+    pub fn named(accounts: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self(accounts.into_iter().collect())
+    }
+
     /// What servers call them.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
@@ -148,6 +153,23 @@ struct EventClient {
     client_type: String,
     #[serde(default)]
     start: String,
+}
+
+impl Listed {
+    /// The client's id on its server.
+    pub fn client_id(&self) -> u64 {
+        self.cid
+    }
+
+    /// Where the client came from.
+    pub fn host(&self) -> &str {
+        &self.ip
+    }
+
+    /// The name of the user it is authenticated as: of a session that natsgate let in, its [`SessionName`].
+    pub fn user(&self) -> &str {
+        &self.authorized_user
+    }
 }
 
 /// A server's list of the connections in one account.

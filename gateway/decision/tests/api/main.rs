@@ -1,4 +1,4 @@
-//! The gRPC API on a loopback port: who may call it, and what a push does.
+//! The gRPC API on a loopback port: who may call it, and what pushes, revocations and questions about sessions do.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,8 +9,16 @@
 )]
 
 mod callers;
+mod desk;
+mod faults;
+mod lifting;
 mod listing;
 mod log;
+mod rechecking;
 mod relaying;
+mod revoking;
 mod service;
+mod sessions;
+mod waiting;
+mod watching;
 mod writing;

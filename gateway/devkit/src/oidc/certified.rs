@@ -26,6 +26,9 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 /// Where the authorization code is sent. Nothing listens there: the flow is followed no further than to this URL.
 const REDIRECT_URI: &str = "http://127.0.0.1/callback";
 
+/// The client whose sessions' ends are told: that of [`OidcProvider::token`].
+pub const LOGOUT_CLIENT: &str = "natsgate-cli";
+
 /// How the provider is started.
 #[derive(Debug, Clone)]
 pub struct OidcProviderOptions {
@@ -37,6 +40,8 @@ pub struct OidcProviderOptions {
     pub ttl: Duration,
     /// The public JWK of [`IntrospectionClient::KEY`], which exists only with one.
     pub introspection_key: Option<Value>,
+    /// Where it tells that a session of [`LOGOUT_CLIENT`] is over (OpenID Connect Back-Channel Logout 1.0).
+    pub backchannel_logout_uri: Option<String>,
 }
 
 /// A client that may introspect tokens.
@@ -75,6 +80,7 @@ impl Default for OidcProviderOptions {
             algorithm: SigningAlgorithm::default(),
             ttl: Duration::from_secs(300),
             introspection_key: None,
+            backchannel_logout_uri: None,
         }
     }
 }
@@ -312,6 +318,24 @@ impl OidcProvider {
         )))
     }
 
+    /// Tells, at the configured `backchannel_logout_uri`, that the session `sid` of `subject` is over.
+    ///
+    /// # Errors
+    /// There is no such URI, whoever is there does not take it, or the provider is away.
+    pub async fn log_out(&self, subject: &str, sid: &str) -> Result<(), DevkitError> {
+        let answer = client(false)?
+            .post(format!("{}/devkit/logouts", self.issuer))
+            .json(&json!({ "subject": subject, "sid": sid }))
+            .send()
+            .await
+            .map_err(|error| failed("the logout", error))?;
+        if answer.status().is_success() {
+            return Ok(());
+        }
+        let why = answer.text().await.unwrap_or_default();
+        Err(DevkitError::Provider(format!("the logout was not taken: {why}")))
+    }
+
     /// What the token is for; `None` for nothing in particular.
     fn resource(&self, options: &TokenOptions) -> Option<String> {
         let audience = options.audience.as_deref().unwrap_or(&self.options.audience);
@@ -392,6 +416,7 @@ async fn launch(
         "alg": options.algorithm.as_str(),
         "ttl": options.ttl.as_secs(),
         "introspection_key": options.introspection_key,
+        "backchannel_logout_uri": options.backchannel_logout_uri,
     });
     let mut command = Command::new("node");
     command.arg(script).arg(argument.to_string());

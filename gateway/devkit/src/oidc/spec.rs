@@ -44,6 +44,18 @@ impl TokenSpec {
         }
     }
 
+    /// An honest logout token for the client `client_id` (OpenID Connect Back-Channel Logout 1.0 section 2.4). It names nobody
+    /// yet: add `sub`, or `sid`, or both.
+    pub fn logout(client_id: &str) -> Self {
+        let event = json!({ "http://schemas.openid.net/event/backchannel-logout": {} });
+        Self::new("nobody")
+            .claim("sub", Value::Null)
+            .audience(client_id)
+            .claim("events", event)
+            .header("typ", "logout+jwt")
+            .ttl(Duration::from_secs(120))
+    }
+
     /// Signed with `algorithm`, rather than the first one the provider has.
     #[must_use]
     pub fn algorithm(mut self, algorithm: SigningAlgorithm) -> Self {

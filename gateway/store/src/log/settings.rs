@@ -90,7 +90,8 @@ impl LogSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FollowerSettings {
-    /// How often the log's end is asked for.
+    /// How often the log's end is asked for. 1s at most where shims follow the log: what they read counts as its end only if a
+    /// decision service asked lately.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub tick: Duration,
