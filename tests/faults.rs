@@ -21,7 +21,7 @@ const SITES: usize = 3;
 
 async fn play(first: u64, count: u64, sites: usize) -> Report {
     let keep = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults");
-    let program = Program::at(env!("CARGO_BIN_EXE_natsgate"));
+    let program = Program::at(told("FAULTS_PROGRAM", env!("CARGO_BIN_EXE_natsgate").to_owned()));
     let report = play_all(&program, (first, count), sites, &keep, |line| eprintln!("{line}")).await;
     let at = |percent: usize| {
         let index = report.settled.len() * percent / 100;
