@@ -166,6 +166,14 @@ impl Process {
             .map_err(DevkitError::io(format!("wait for the end of {}", self.name)))
     }
 
+    /// Asks it to end (SIGTERM), and does not wait.
+    ///
+    /// # Errors
+    /// It is not running.
+    pub fn ask_to_stop(&self) -> Result<(), DevkitError> {
+        self.signal(Signal::TERM)
+    }
+
     /// Freezes it (SIGSTOP): it keeps its sockets and answers nothing until [`Self::resume`].
     ///
     /// # Errors

@@ -165,7 +165,7 @@ async fn cluster_info(node: &RedisServer, field: &str) -> Option<String> {
 
 /// A node with a bus port of its own choice: the usual one, 10,000 further up, may not exist.
 async fn start_node(number: usize) -> Result<(RedisServer, u16), DevkitError> {
-    on_free_ports(async || {
+    on_free_ports(|| async {
         let bus_port = free_port().await?;
         let arguments = [
             "--cluster-enabled",

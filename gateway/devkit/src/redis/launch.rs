@@ -30,9 +30,10 @@ pub(super) async fn free_port() -> Result<u16, DevkitError> {
 }
 
 /// Does `start` again with other ports for as long as those it found were taken in between.
-pub(super) async fn on_free_ports<T>(
-    start: impl AsyncFn() -> Result<T, DevkitError>,
-) -> Result<T, DevkitError> {
+pub(super) async fn on_free_ports<T, F>(start: impl Fn() -> F) -> Result<T, DevkitError>
+where
+    F: Future<Output = Result<T, DevkitError>>,
+{
     let mut attempt = 1;
     loop {
         match start().await {

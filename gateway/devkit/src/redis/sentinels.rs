@@ -133,7 +133,7 @@ impl Sentinel {
 }
 
 async fn start_sentinel(primary: u16) -> Result<Sentinel, DevkitError> {
-    on_free_ports(async || {
+    on_free_ports(|| async {
         let folder = tempfile::Builder::new()
             .prefix("natsgate-sentinel-")
             .tempdir()

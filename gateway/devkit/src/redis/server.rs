@@ -82,7 +82,7 @@ impl RedisServer {
     /// As for [`Self::start`]; also when Redis refuses an option, or was built without TLS.
     pub async fn start_as(options: RedisOptions) -> Result<Self, DevkitError> {
         let options = &options;
-        on_free_ports(async || {
+        on_free_ports(|| async {
             let folder = tempfile::Builder::new()
                 .prefix("natsgate-redis-")
                 .tempdir()
@@ -245,6 +245,23 @@ impl RedisServer {
     /// The system refuses the wait.
     pub fn kill(&mut self) -> Result<(), DevkitError> {
         self.process.kill()
+    }
+
+    /// Removes everything that it has written down, so that the next start, after [`Self::stop`] or [`Self::kill`], finds
+    /// nothing.
+    ///
+    /// # Errors
+    /// The files cannot be removed.
+    pub fn lose_everything(&self) -> Result<(), DevkitError> {
+        let doing = "remove what redis-server has written down";
+        let appended = self.folder.path().join("appendonlydir");
+        if appended.exists() {
+            std::fs::remove_dir_all(appended).map_err(DevkitError::io(doing))?;
+        }
+        if self.rdb().exists() {
+            std::fs::remove_file(self.rdb()).map_err(DevkitError::io(doing))?;
+        }
+        Ok(())
     }
 
     /// Freezes it (SIGSTOP): connections stay open, nothing is answered.
