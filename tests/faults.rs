@@ -4,6 +4,7 @@
 //! in `faults/src/play.rs`.
 
 #![allow(
+    clippy::panic,
     clippy::unwrap_used,
     clippy::print_stderr,
     clippy::disallowed_methods,

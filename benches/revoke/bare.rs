@@ -41,9 +41,9 @@ impl Bare {
             let mut command = Command::new(env!("CARGO_BIN_EXE_bare-revoker"));
             command.arg(half).arg(&file);
             let mut process = Process::spawn(half, &mut command, &folder.path().join(half)).unwrap();
-            until("the bare revoker is ready", || async {
+            until("the bare revoker is ready", || {
                 assert!(process.is_running(), "{}", process.logs());
-                process.logs().contains("ready")
+                std::future::ready(process.logs().contains("ready"))
             })
             .await;
             halves.push(process);
