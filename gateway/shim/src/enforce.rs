@@ -3,13 +3,14 @@
 //!
 //! Entries are taken in one after the other, in order, and carried out side by side. A session is closed at once by the shim
 //! that answered it; the others look after a short delay, different for each, at what is still connected and not
-//! acknowledged by its own shim ([`others`]). What was missed (a gap, another epoch) is made up for by looking at every
+//! acknowledged by its own shim, nor seen to be worked on by it ([`others`]). What was missed (a gap, another epoch) is made up for by looking at every
 //! session there is.
 
 mod details;
 mod job;
 mod kicks;
 mod others;
+mod peers_at_work;
 mod recheck;
 
 use std::sync::Arc;
@@ -237,11 +238,14 @@ impl Enforcer {
         {
             let work = async { tokio::join!(mine, others) };
             tokio::pin!(work);
+            // Before others step in: they leave it to whoever is seen to be at it.
+            let mut next = self.settings.take_over_after / 2;
             loop {
                 tokio::select! {
                     _ = &mut work => break,
-                    () = tokio::time::sleep(TOLD_EVERY) => self.acknowledge(&job).await,
+                    () = tokio::time::sleep(next) => self.acknowledge(&job).await,
                 }
+                next = TOLD_EVERY;
             }
         }
         self.acknowledge(&job).await;

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::evict::{Evictor, Kicked};
+use crate::evict::{Evictor, Kicked, NotKicked};
 use crate::sessions::{Registry, Target};
 
 /// Pause before the second attempt; doubled for every further one.
@@ -121,6 +121,9 @@ impl Kicks {
         let key = &target.key;
         let mut pause = FIRST_PAUSE;
         let mut closed = Closed::Gone;
+        // A kick that was not answered in time may have closed it all the same: what is gone afterwards is taken for closed.
+        let mut unanswered = false;
+        let gone = |closed, unanswered| if unanswered { Closed::Kicked } else { closed };
         loop {
             match evictor.once(&key.server_id, key.client_id).await {
                 Ok(Kicked::Closed) if !target.leaf => {
@@ -140,20 +143,21 @@ impl Kicks {
                         && closed == Closed::Gone
                         && target.since.elapsed() < CALLOUT_AT_MOST;
                     if !may_come {
-                        return closed;
+                        return gone(closed, unanswered);
                     }
                     tokio::time::sleep(LEAF_PAUSE).await;
                     continue;
                 }
                 Err(cause) => {
-                    if self.lost(&key.server_id, &cause) {
+                    unanswered |= matches!(cause, NotKicked::Unanswered(_));
+                    if self.lost(&key.server_id, &cause.to_string()) {
                         return closed;
                     }
                 }
             }
             if self.registry.get(key).is_none() {
                 // Its own server's word: an event, a list, or a farewell.
-                return closed;
+                return gone(closed, unanswered);
             }
             tokio::time::sleep(pause).await;
             pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
