@@ -14,8 +14,11 @@ use super::{Persona, Shared};
 /// Pause before a client comes back for the first time; doubled each time that it is not let in.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
-/// The longest pause.
+/// The longest pause after it was not let in without a word.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest pause after it was told that it may not come in.
+const LONGEST_PAUSE_REFUSED: Duration = Duration::from_secs(4);
 
 /// A connection that was let in, from beginning to end.
 #[derive(Debug, Clone)]
@@ -143,15 +146,15 @@ async fn live(
     let mut server = first;
     let mut pause = FIRST_PAUSE;
     loop {
-        let came_in = visit(&shared, &persona, &view, &mut orders, server).await;
+        let visited = visit(&shared, &persona, &view, &mut orders, server).await;
         shared.changed();
         if !persona.comes_back {
             break;
         }
-        pause = if came_in {
-            FIRST_PAUSE
-        } else {
-            pause.saturating_mul(2).min(LONGEST_PAUSE)
+        pause = match visited {
+            Visited::CameIn => FIRST_PAUSE,
+            Visited::TurnedAway => pause.saturating_mul(2).min(LONGEST_PAUSE),
+            Visited::Refused => pause.saturating_mul(2).min(LONGEST_PAUSE_REFUSED),
         };
         // Not all at the same moment.
         let pause = pause.mul_f64(rand::rng().random_range(0.5..1.5));
@@ -162,19 +165,29 @@ async fn live(
     shared.changed();
 }
 
-/// One connection, from beginning to end; whether it was let in.
+/// How a connection went.
+enum Visited {
+    /// It was let in.
+    CameIn,
+    /// It was told that it may not come in.
+    Refused,
+    /// It was not let in without a word, or its server was not there.
+    TurnedAway,
+}
+
+/// One connection, from beginning to end.
 async fn visit(
     shared: &Shared,
     persona: &Persona,
     view: &Mutex<View>,
     orders: &mut mpsc::UnboundedReceiver<Order>,
     server: usize,
-) -> bool {
+) -> Visited {
     let Some(address) = server
         .checked_rem(shared.servers.len())
         .and_then(|index| shared.servers.get(index))
     else {
-        return false;
+        return Visited::TurnedAway;
     };
     // The semaphore is never closed.
     let turn = shared.turns.acquire().await;
@@ -186,11 +199,16 @@ async fn visit(
         Ok(connection) => connection,
         Err(over) => {
             let mut view = lock(view);
-            match over {
-                Over::Refused => view.refused += 1,
-                Over::Closed(_) => view.turned_away += 1,
-            }
-            return false;
+            return match over {
+                Over::Refused => {
+                    view.refused += 1;
+                    Visited::Refused
+                }
+                Over::Closed(_) => {
+                    view.turned_away += 1;
+                    Visited::TurnedAway
+                }
+            };
         }
     };
     lock(view).lives.push(Life {
@@ -208,5 +226,5 @@ async fn visit(
     if let Some(life) = lock(view).lives.last_mut() {
         life.closed = Some((closed, last_word));
     }
-    true
+    Visited::CameIn
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{BOUND, LOOK_EVERY, Play, Played, WORKS_WITHIN, takes_requests_and_is_silent};
-use crate::crowd::{Client, held_by};
+use crate::crowd::{Client, Life, held_by};
 use crate::ledger::Ledger;
 use crate::schedule::PEOPLE;
 
@@ -80,21 +80,29 @@ impl Play<'_> {
 /// What is wrong with the connections of `clients`.
 async fn judge(ledger: &Ledger, clients: &[(usize, Client)], of: &str) -> Vec<String> {
     let rights = ledger.rights();
+    let before: Vec<Option<Life>> = clients
+        .iter()
+        .map(|(_, client)| client.look(|view| view.open().cloned()))
+        .collect();
     let held = held_by(clients.iter().map(|(_, client)| client), &rights, SAYS_WITHIN).await;
     let mut wrong = Vec::new();
-    for ((person, client), held) in clients.iter().zip(held) {
+    for (((person, client), held), before) in clients.iter().zip(held).zip(before) {
         let Some(life) = client.look(|view| view.open().cloned()) else {
             continue;
         };
+        let same = |server: &str, id: u64| *life.server_id == *server && life.client_id == id;
         let Some(held) = held else {
-            wrong.push(format!(
-                "{of}{}: its server does not say what it may do",
-                client.name()
-            ));
+            // One that was closed and came back meanwhile is looked at the next time.
+            if before.is_some_and(|before| same(&before.server_id, before.client_id)) {
+                wrong.push(format!(
+                    "{of}{}: its server does not say what it may do",
+                    client.name()
+                ));
+            }
             continue;
         };
-        if held.connection != (life.server_id.to_string(), life.client_id) {
-            // Another one by now.
+        let (server, id) = &held.connection;
+        if !same(server, *id) {
             continue;
         }
         for what in ledger.against(*person, &life, &held) {

@@ -53,7 +53,11 @@ pub struct Acknowledgement {
     pub gone: u64,
     /// Sessions that lose nothing by it and were left alone.
     pub spared: u64,
-    /// Sessions that are still to be closed; 0 when all is done.
+    /// Whether it has carried it out for all sessions that it looks after itself; what is pending then are others', which
+    /// it closes if their shims do not.
+    #[serde(default)]
+    pub own_done: bool,
+    /// Sessions that are still to be looked at or closed, by it or by whoever looks after them; 0 when all is done.
     pub pending: u64,
     /// How long it took from reading the entry.
     #[serde(with = "crate::revocation::millis")]

@@ -168,7 +168,8 @@ pub async fn close(evictor: &Evictor, sessions: Vec<Seen>) -> Closing {
             match kicked {
                 Ok(Kicked::Closed) => closing.closed = closing.closed.saturating_add(1),
                 Ok(Kicked::Gone) => closing.gone = closing.gone.saturating_add(1),
-                Ok(Kicked::Failed(cause)) | Err(cause) => open.push((session, cause)),
+                Ok(Kicked::Failed(cause)) => open.push((session, cause)),
+                Err(cause) => open.push((session, cause.to_string())),
             }
         }
     }

@@ -3,13 +3,14 @@
 //!
 //! Entries are taken in one after the other, in order, and carried out side by side. A session is closed at once by the shim
 //! that answered it; the others look after a short delay, different for each, at what is still connected and not
-//! acknowledged by its own shim ([`others`]). What was missed (a gap, another epoch) is made up for by looking at every
+//! acknowledged by its own shim, nor seen to be worked on by it (`others`). What was missed (a gap, another epoch) is made up for by looking at every
 //! session there is.
 
 mod details;
 mod job;
 mod kicks;
 mod others;
+mod peers_at_work;
 mod recheck;
 
 use std::sync::Arc;
@@ -235,21 +236,31 @@ impl Enforcer {
         });
         let measure = effect.measure;
         job.found(struck.mine.len());
+        let alone = struck.others.is_empty();
+        job.waits_for(struck.others.len());
         let mine = async {
             match measure {
                 Measure::Kick => self.close(struck.mine, pace, &job).await,
                 Measure::Recheck => self.look_first(struck.mine, pace, &job).await,
+            }
+            job.own_is_done();
+            // Others wait for this word, as this one waits for theirs.
+            if !alone {
+                self.tell(&job, 0).await;
             }
         };
         let others = self.look_after_others(&entry, struck.others, pace, &job);
         {
             let work = async { tokio::join!(mine, others) };
             tokio::pin!(work);
+            // Before others step in: they leave it to whoever is seen to be at it.
+            let mut next = self.settings.take_over_after / 2;
             loop {
                 tokio::select! {
                     _ = &mut work => break,
-                    () = tokio::time::sleep(TOLD_EVERY) => self.tell(&job, 0).await,
+                    () = tokio::time::sleep(next) => self.tell(&job, 0).await,
                 }
+                next = TOLD_EVERY;
             }
         }
         let mut told = tokio::time::Instant::now();

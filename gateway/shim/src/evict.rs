@@ -39,6 +39,17 @@ pub enum Kicked {
     Failed(String),
 }
 
+/// It is not known to be closed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotKicked {
+    /// The kick did not reach the server.
+    #[error("the server is out of reach")]
+    OutOfReach,
+    /// It may have: there was no answer, or none that can be read.
+    #[error("{0}")]
+    Unanswered(String),
+}
+
 #[derive(Serialize)]
 struct Kick {
     cid: u64,
@@ -69,7 +80,7 @@ impl Evictor {
                 Err(failure) => failure,
             };
             if deadline.remaining() <= RETRY_PAUSE {
-                return Kicked::Failed(failure);
+                return Kicked::Failed(failure.to_string());
             }
             tokio::time::sleep(RETRY_PAUSE).await;
         }
@@ -78,16 +89,25 @@ impl Evictor {
     /// Kicks once.
     ///
     /// # Errors
-    /// Why it is not known whether the connection is closed: the server is out of reach, or did not answer in time.
-    pub async fn once(&self, server_id: &str, client_id: u64) -> Result<Kicked, String> {
+    /// Why it is not known whether the connection is closed.
+    pub async fn once(&self, server_id: &str, client_id: u64) -> Result<Kicked, NotKicked> {
         // The semaphore is never closed.
-        let _place = self.places.acquire().await.map_err(|error| error.to_string())?;
+        let _place = self.places.acquire().await.map_err(|_| NotKicked::OutOfReach)?;
         self.attempt(server_id, client_id, Deadline::after(ANSWER_TIME))
             .await
     }
 
-    async fn attempt(&self, server_id: &str, client_id: u64, deadline: Deadline) -> Result<Kicked, String> {
-        let body = serde_json::to_vec(&Kick { cid: client_id }).map_err(|error| error.to_string())?;
+    async fn attempt(
+        &self,
+        server_id: &str,
+        client_id: u64,
+        deadline: Deadline,
+    ) -> Result<Kicked, NotKicked> {
+        let unanswered = |why: String| Err(NotKicked::Unanswered(why));
+        let body = match serde_json::to_vec(&Kick { cid: client_id }) {
+            Ok(body) => body,
+            Err(error) => return unanswered(error.to_string()),
+        };
         let asked = self
             .system
             .request(format!("$SYS.REQ.SERVER.{server_id}.KICK"), body.into());
@@ -95,13 +115,11 @@ impl Evictor {
             Ok(Ok(message)) => match serde_json::from_slice::<Answer>(&message.payload) {
                 Ok(Answer { error: None }) => Ok(Kicked::Closed),
                 Ok(Answer { error: Some(_) }) => Ok(Kicked::Gone),
-                Err(_) => Err("the server's answer cannot be read".into()),
+                Err(_) => unanswered("the server's answer cannot be read".into()),
             },
-            Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => {
-                Err("the server is out of reach".into())
-            }
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("the server did not answer in time".into()),
+            Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => Err(NotKicked::OutOfReach),
+            Ok(Err(error)) => unanswered(error.to_string()),
+            Err(_) => unanswered("the server did not answer in time".into()),
         }
     }
 }

@@ -19,6 +19,9 @@ use super::{Answer, DecisionPoint, Endpoint, NotRechecked, Unanswered, read};
 /// Pause after all endpoints failed, before they are asked once more; twice as long after each further round.
 const ROUND_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long one endpoint may take for what sessions would get now, at the least.
+const RECHECK_ATTEMPT: Duration = Duration::from_millis(1500);
+
 /// The longest text of another's status in an error, in characters.
 const LONGEST_MESSAGE: usize = 256;
 
@@ -58,6 +61,9 @@ struct Nobody {
 trait Method: Sync {
     type Answer: Send;
 
+    /// How long one endpoint may take while there is another to ask; `settled` is what the settings say.
+    fn attempt_time(&self, settled: Duration) -> Duration;
+
     /// Calls it, for `time` at most.
     async fn call(
         &self,
@@ -71,6 +77,10 @@ struct Authorize(AuthorizeRequest);
 #[async_trait]
 impl Method for Authorize {
     type Answer = Box<Answer>;
+
+    fn attempt_time(&self, settled: Duration) -> Duration {
+        settled
+    }
 
     async fn call(
         &self,
@@ -91,6 +101,11 @@ struct Recheck(RecheckRequest);
 #[async_trait]
 impl Method for Recheck {
     type Answer = RecheckResponse;
+
+    /// Many sessions take longer than one connection, and nobody waits in his callout for them.
+    fn attempt_time(&self, settled: Duration) -> Duration {
+        settled.max(RECHECK_ATTEMPT)
+    }
 
     async fn call(
         &self,
@@ -132,10 +147,11 @@ impl Remote {
         deadline: Deadline,
         last: bool,
     ) -> Attempt<M::Answer> {
+        let enough = method.attempt_time(self.settings.attempt_timeout);
         let own = if last {
             deadline
         } else {
-            deadline.or_sooner(self.settings.attempt_timeout)
+            deadline.or_sooner(enough)
         };
         let given = own.remaining();
         let mut client = endpoint.client.clone();
@@ -157,7 +173,7 @@ impl Remote {
             Code::Unavailable if is_its_own_word(&status) => {}
             Code::ResourceExhausted => {}
             // It was given less time than it may take.
-            Code::DeadlineExceeded | Code::Cancelled if given < self.settings.attempt_timeout => {}
+            Code::DeadlineExceeded | Code::Cancelled if given < enough => {}
             _ if endpoint.failed() => {
                 warn!(
                     endpoint = endpoint.url,

@@ -1,6 +1,6 @@
 //! What was done for one entry of the log, for the acknowledgement.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use natsgate_core::{Acknowledgement, EntryId, Revision};
@@ -18,6 +18,10 @@ pub(super) struct Job {
     gone: AtomicU64,
     spared: AtomicU64,
     pending: AtomicU64,
+    /// Whether all sessions that this shim looks after are done.
+    own_done: AtomicBool,
+    /// Sessions of other shims of which it is not known yet that these have done it.
+    others: AtomicU64,
 }
 
 impl Job {
@@ -30,6 +34,8 @@ impl Job {
             gone: AtomicU64::new(0),
             spared: AtomicU64::new(0),
             pending: AtomicU64::new(0),
+            own_done: AtomicBool::new(false),
+            others: AtomicU64::new(0),
         }
     }
 
@@ -53,6 +59,17 @@ impl Job {
     pub(super) fn spared(&self) {
         self.spared.fetch_add(1, Ordering::Relaxed);
         self.pending.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// All sessions that this shim looks after are done.
+    pub(super) fn own_is_done(&self) {
+        self.own_done.store(true, Ordering::Relaxed);
+    }
+
+    /// So many sessions of other shims are waited for.
+    pub(super) fn waits_for(&self, others: usize) {
+        self.others
+            .store(u64::try_from(others).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// How many are left.
@@ -82,7 +99,8 @@ impl Job {
         cluster: &str,
         unreachable: Vec<String>,
     ) -> Acknowledgement {
-        let pending = self.pending();
+        let others = self.others.load(Ordering::Relaxed);
+        let pending = self.pending().saturating_add(others);
         Acknowledgement {
             shim: shim.to_owned(),
             cluster: cluster.to_owned(),
@@ -91,6 +109,7 @@ impl Job {
             closed: self.closed(),
             gone: self.gone.load(Ordering::Relaxed),
             spared: self.spared_count(),
+            own_done: self.own_done.load(Ordering::Relaxed),
             pending,
             took: self.took(),
             unreachable: if pending == 0 { Vec::new() } else { unreachable },

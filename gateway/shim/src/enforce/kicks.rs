@@ -13,7 +13,7 @@ use natsgate_core::SessionKey;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::evict::{Evictor, Kicked};
+use crate::evict::{Evictor, Kicked, NotKicked};
 use crate::sessions::{Registry, Target};
 
 /// Pause before the second attempt; doubled for every further one.
@@ -122,6 +122,9 @@ impl Kicks {
         let key = &target.key;
         let mut pause = FIRST_PAUSE;
         let mut closed = Closed::Gone;
+        // A kick that was not answered in time may have closed it all the same: what is gone afterwards is taken for closed.
+        let mut unanswered = false;
+        let gone = |closed, unanswered| if unanswered { Closed::Kicked } else { closed };
         loop {
             match evictor.once(&key.server_id, key.client_id).await {
                 Ok(Kicked::Closed) if !target.leaf => {
@@ -141,16 +144,19 @@ impl Kicks {
                         && closed == Closed::Gone
                         && target.since.elapsed() < CALLOUT_AT_MOST;
                     if !may_come {
-                        return closed;
+                        return gone(closed, unanswered);
                     }
                     tokio::time::sleep(LEAF_PAUSE).await;
                     continue;
                 }
-                Err(cause) => self.not_reached(&key.server_id, &cause),
+                Err(cause) => {
+                    unanswered |= matches!(cause, NotKicked::Unanswered(_));
+                    self.not_reached(&key.server_id, &cause.to_string());
+                }
             }
             if self.registry.get(key).is_none() {
                 // Its own server's word: an event, a list, or a farewell; or another server of its name is there.
-                return closed;
+                return gone(closed, unanswered);
             }
             tokio::time::sleep(pause).await;
             pause = pause.saturating_mul(2).min(LONGEST_PAUSE);

@@ -16,6 +16,7 @@ use tracing::{debug, info};
 
 use super::details;
 use super::job::Job;
+use super::peers_at_work::PeersAtWork;
 use super::{Counters, Enforcer};
 use crate::sessions::{Owner, Session, Touch};
 
@@ -43,17 +44,23 @@ impl Enforcer {
         let measure = entry.change.effect().measure;
         let mut bell = self.board.acknowledged();
         let patience = Instant::now() + self.delay(entry.id);
+        let mut at_work = PeersAtWork::default();
         loop {
             let done = self.acknowledged(entry.id).await;
+            at_work.hear(&done);
             sessions.retain(|(key, _)| self.is_left(key, entry, &done));
+            if Instant::now() >= patience {
+                let is_worked_on = |(key, _): &(SessionKey, Touch)| {
+                    let session = self.registry.get(key);
+                    session.is_some_and(|session| at_work.includes(key, &session.owner))
+                };
+                let (worked_on, left) = sessions.into_iter().partition(is_worked_on);
+                sessions = worked_on;
+                sessions.extend(self.step_in(entry, left, measure, pace, job).await);
+            }
+            job.waits_for(sessions.len());
             if sessions.is_empty() {
                 return;
-            }
-            if Instant::now() >= patience {
-                sessions = self.step_in(entry, sessions, measure, pace, job).await;
-                if sessions.is_empty() {
-                    return;
-                }
             }
             let wake = if Instant::now() < patience {
                 patience
@@ -104,6 +111,9 @@ impl Enforcer {
         pace: Pace,
         job: &Job,
     ) -> Vec<(SessionKey, Touch)> {
+        if sessions.is_empty() {
+            return sessions;
+        }
         let certain = |touch: &Touch| *touch == Touch::Yes && measure == Measure::Kick;
         let (concerned, unclear): (Vec<_>, Vec<_>) =
             sessions.into_iter().partition(|(_, touch)| certain(touch));
@@ -308,10 +318,10 @@ impl Enforcer {
     }
 }
 
-/// Whether the shim that answered says, among `said`, that it has carried it out.
+/// Whether the shim that answered says, among `said`, that it has carried it out for its own sessions.
 fn was_done(said: &[Acknowledgement], owner: &Owner) -> bool {
     let Owner::Other(shim) = owner else {
         return false;
     };
-    said.iter().any(|one| *one.shim == **shim && one.is_complete())
+    said.iter().any(|one| *one.shim == **shim && one.own_done)
 }

@@ -14,14 +14,15 @@ use crate::ceilings;
 use crate::entitlement::Compared;
 use crate::sessions::{Facts, Session};
 
-/// How many sessions are asked about at once.
-const BATCH: usize = 200;
+/// How many sessions are asked about at once. So few that an answer comes in time where decision services have much to do:
+/// what comes too late was all in vain, and closes them.
+const BATCH: usize = 64;
 
 /// How many such questions are under way at once.
 const QUESTIONS: usize = 4;
 
-/// How long one question may take.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
+/// How long one question may take, whoever is asked.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 
 /// Pause before it is asked again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);

@@ -384,10 +384,16 @@ impl Registry {
     pub fn against(&self, key: &SessionKey) -> Option<Vec<(Arc<LogEntry>, Touch)>> {
         let state = self.state();
         let session = state.session(key)?;
-        if state.taken.applied.is_none() {
+        let Some(applied) = state.taken.applied else {
             return Some(Vec::new());
+        };
+        let as_of = session.as_of()?;
+        // Of a grant that arrives it is known that whoever gave it has read on. This one was given at any time: the other
+        // epoch may be one that was over before this shim began.
+        if as_of.epoch != applied.epoch {
+            return None;
         }
-        match state.taken.since(&session.as_of()?) {
+        match state.taken.since(&as_of) {
             Since::Nothing => Some(Vec::new()),
             Since::Unknown => None,
             Since::Entries(entries) => {

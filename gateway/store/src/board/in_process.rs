@@ -323,6 +323,7 @@ mod tests {
             closed: 0,
             gone: 0,
             spared: 0,
+            own_done: true,
             pending: 0,
             took: Duration::ZERO,
             unreachable: Vec::new(),

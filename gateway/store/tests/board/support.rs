@@ -44,6 +44,7 @@ pub(crate) fn done(shim: &str, entry: u8, pending: u64) -> Acknowledgement {
         closed: 5,
         gone: 1,
         spared: 2,
+        own_done: true,
         pending,
         took: Duration::from_millis(17),
         unreachable: Vec::new(),

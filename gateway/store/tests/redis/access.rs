@@ -262,6 +262,7 @@ async fn the_shims_user_tells_of_itself_and_the_decision_services_user_hears_it(
         closed: 1,
         gone: 0,
         spared: 0,
+        own_done: true,
         pending: 0,
         took: std::time::Duration::ZERO,
         unreachable: Vec::new(),

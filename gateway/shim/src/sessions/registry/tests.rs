@@ -338,3 +338,21 @@ fn a_gap_strikes_everybody_who_is_not_valid_as_of_after_it() {
     registry.ask(record(3, &alice(), None), false);
     assert_eq!(registry.jump(after).mine, [key(1)]);
 }
+
+#[test]
+fn a_session_of_an_epoch_that_was_never_heard_of_cannot_be_judged() {
+    let registry = begun();
+    let as_of = |client, as_of| Found {
+        record: record(client, &alice(), Some(as_of)),
+        leaf: false,
+    };
+    // The log was lost while no shim was there that remembers it.
+    assert!(registry.seen(as_of(1, Revision::new(epoch(9), 1))));
+    assert!(registry.seen(as_of(2, at(1))));
+    assert!(registry.against(&key(1)).is_none());
+    assert!(
+        registry
+            .against(&key(2))
+            .is_some_and(|entries| entries.is_empty())
+    );
+}
