@@ -21,7 +21,7 @@ const CALM: Duration = Duration::from_secs(2);
 
 /// Measures, prints, and gives the ratio of the medians.
 pub(crate) async fn measure(site: &Site, sessions: usize, rounds: usize) -> f64 {
-    let crowd = site.crowd(32);
+    let crowd = site.crowd(10);
     let (mut by_natsgate, mut by_hand) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         for turn in [round % 2, (round + 1) % 2] {

@@ -24,7 +24,7 @@ const CALM: Duration = Duration::from_millis(30);
 /// Measures, prints, and gives the ratio of the 99th percentiles.
 pub(crate) async fn measure(site: &Site, runs: usize, others: usize) -> f64 {
     let bare = Bare::start(site).await;
-    let crowd = site.crowd(32);
+    let crowd = site.crowd(10);
     let mut joined = 0;
     let mut join = |subject: &str| {
         site.members.add(subject, "apollo");

@@ -78,7 +78,7 @@ struct Play<'a> {
 pub async fn play(site: &mut Site, schedule: &Schedule, before: Option<Played>) -> Result<Played, Finding> {
     let diary = Diary::begin();
     let mut play = Play {
-        crowd: site.crowd(32),
+        crowd: site.crowd(10),
         ledger: Ledger::new(schedule.seed, &schedule.belong),
         clients: Vec::new(),
         tokens: Arc::default(),
