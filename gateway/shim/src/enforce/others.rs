@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::{DefaultHasher, Entry};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use natsgate_core::{Acknowledgement, Deadline, EntryId, LogEntry, Measure, Pace, Revision, SessionKey};
@@ -264,11 +265,12 @@ impl Enforcer {
         if close.is_empty() && look.is_empty() {
             return;
         }
+        let Some(now) = self.registry.applied() else {
+            return;
+        };
         let enforcer = Arc::clone(self);
+        self.taking_over.fetch_add(1, Ordering::SeqCst);
         self.tasks.spawn(async move {
-            let Some(now) = enforcer.registry.applied() else {
-                return;
-            };
             let job = Job::begin(EntryId([0; 16]), now);
             job.found(close.len().saturating_add(look.len()));
             let slowly = Pace::Spread {
@@ -283,6 +285,7 @@ impl Enforcer {
                 spared = job.spared_count(),
                 "sessions taken over were held against the revocation log"
             );
+            enforcer.taking_over.fetch_sub(1, Ordering::SeqCst);
         });
     }
 
