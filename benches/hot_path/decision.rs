@@ -22,8 +22,15 @@ use tonic::Request;
 pub(crate) fn benches(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let (provider, providers) = runtime.block_on(crate::identity::provider());
+    // The log's follower runs in it.
+    let _entered = runtime.enter();
     let mut memberships = ClaimMembershipSettings::new("projects", "project");
     memberships.role = Some("member".into());
+    let log = InProcessLog::new(&LogSettings::default(), None, Arc::new(SystemClock));
+    let follower = Follower::start(Arc::new(log), FollowerSettings::default(), Arc::new(SystemClock));
+    let mut positions = follower.positions();
+    let read = positions.wait_for(|position| position.revision().is_some());
+    drop(runtime.block_on(read).unwrap());
     let pipeline = Pipeline {
         identities: Arc::new(providers),
         memberships: Arc::new(MergedMemberships::new(
@@ -34,15 +41,7 @@ pub(crate) fn benches(criterion: &mut Criterion) {
         policy: rules::policy(),
         credentials: CredentialSource::DEFAULT.to_vec(),
         max_token_bytes: 16_384,
-        freshness: Follower::start(
-            Arc::new(InProcessLog::new(
-                &LogSettings::default(),
-                None,
-                Arc::new(SystemClock),
-            )),
-            FollowerSettings::default(),
-            Arc::new(SystemClock),
-        ),
+        freshness: follower,
         bans: None,
         sealing: sealing(),
         degraded_grant_life: Duration::from_secs(300),

@@ -91,6 +91,9 @@ pub fn clusters(clusters: &[v1::ClusterResult]) -> Vec<String> {
             "NOT COMPLETE"
         };
         lines.push(format!("  cluster {name}: {closed} closed, {state}"));
+        if cluster.shims.is_empty() {
+            lines.push("    NO SHIM IS THERE to close the sessions that are known".to_owned());
+        }
         lines.extend(cluster.shims.iter().map(shim));
     }
     lines

@@ -33,6 +33,12 @@ const LOOKUP_PAUSE: Duration = Duration::from_millis(250);
 /// How long closing a connection may take.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
 
+/// How long a shim that stops waits for those to arrive whom it let in last: as long as a request is worked on at most.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// Pause before it looks again whether they have.
+const ARRIVAL_PAUSE: Duration = Duration::from_millis(10);
+
 /// Why a shim did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum ShimError {
@@ -196,7 +202,7 @@ impl Shim {
             servers,
             evictor,
             seen: memory(),
-            registry,
+            registry: Arc::clone(&registry),
             remembers: enforcement.is_some(),
             counters: self.counters,
         });
@@ -225,6 +231,7 @@ impl Shim {
         });
         callout.run(requests, stop).await;
         if let Some(enforcement) = enforcement {
+            last_answers_arrive(&client, &registry).await;
             enforcement.end().await;
         }
         watching.abort();
@@ -262,7 +269,7 @@ impl Shim {
             accounts: Accounts::of(&self.settings.accounts),
             cluster: self.settings.cluster.clone(),
             every: self.settings.enforcement.reconcile_every,
-            missed,
+            missed: Arc::clone(&missed),
         };
         let enforcer = Arc::new(Enforcer {
             registry,
@@ -295,7 +302,7 @@ impl Shim {
             async move {
                 // Whoever says that he is there must know who is connected: what is waited for is waited for from him too.
                 tokio::select! {
-                    () = listed.notified() => telling::be_present(enforcer, started_at, stop).await,
+                    () = listed.notified() => telling::be_present(enforcer, started_at, missed, stop).await,
                     () = stop.cancelled() => {}
                 }
             }
@@ -379,6 +386,21 @@ impl Enforcement {
         self.tasks.close();
         // Kicks of what is out of reach have no end.
         let _ = tokio::time::timeout(CLOSE_TIME, self.tasks.wait()).await;
+    }
+}
+
+/// Waits until whom this shim let in last is seen connected. Until then nobody else knows of them, so a shim that left would leave
+/// revocations acknowledged by the others as if nothing were to come.
+async fn last_answers_arrive(client: &Client, registry: &Registry) {
+    let arrive = async {
+        nats::round_trip(client).await;
+        while registry.arriving() > 0 {
+            tokio::time::sleep(ARRIVAL_PAUSE).await;
+        }
+    };
+    // Some give up on their way.
+    if nats::is_connected(client) {
+        let _ = tokio::time::timeout(LAST_ANSWERS, arrive).await;
     }
 }
 

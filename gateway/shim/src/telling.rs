@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use natsgate_core::{BoardError, Deadline, Position, SessionEvent, SessionKey, ShimPresence};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -31,7 +31,14 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Says that this shim is there, looks who else is, and takes over from those that are not; until `stop`, and then says that
 /// it is gone.
-pub(crate) async fn be_present(enforcer: Arc<Enforcer>, started_at: SystemTime, stop: CancellationToken) {
+///
+/// Rings `missed` when one of them falls silent: what it did last is to be found in the servers' lists.
+pub(crate) async fn be_present(
+    enforcer: Arc<Enforcer>,
+    started_at: SystemTime,
+    missed: Arc<Notify>,
+    stop: CancellationToken,
+) {
     let board = Arc::clone(&enforcer.board);
     let mut reached = true;
     let mut rounds = tokio::time::interval(EVERY);
@@ -58,6 +65,11 @@ pub(crate) async fn be_present(enforcer: Arc<Enforcer>, started_at: SystemTime, 
                     info!("it can be told again what this shim does");
                 }
                 Counters::set(&counters.board_away, 0);
+                let (cluster, me) = (&enforcer.cluster, enforcer.registry.me());
+                if enforcer.peers.has_lost_one(&present, cluster, me) {
+                    debug!("another shim of this cluster is silent: the servers' connections are listed");
+                    missed.notify_one();
+                }
                 enforcer.peers.learn(Some(present));
                 enforcer.take_over().await;
                 enforcer.found.cancel();

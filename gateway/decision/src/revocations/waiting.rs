@@ -15,7 +15,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 #[derive(Debug, Default)]
 pub(super) struct Waited {
     pub(super) clusters: Vec<v1::ClusterResult>,
-    /// Whether there was a shim, and every one that was has nothing left to do.
+    /// Whether there was a shim, every one that was has nothing left to do, and no cluster has sessions and no shim.
     pub(super) complete: bool,
 }
 
@@ -41,6 +41,15 @@ impl Shim {
     }
 }
 
+/// What the board has said so far.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The shims, by name.
+    shims: BTreeMap<String, Shim>,
+    /// The clusters that have sessions and no shim: nobody can close them there, nor say so.
+    deserted: Vec<String>,
+}
+
 /// Waits until every shim that is there at any time before has carried out `entry`, until `until` at most, or `stop`. Whatever
 /// goes wrong, it is revoked: then it is only not known what the shims have done.
 pub(super) async fn wait(
@@ -50,11 +59,11 @@ pub(super) async fn wait(
     stop: &CancellationToken,
 ) -> Waited {
     let mut bell = board.acknowledged();
-    let mut shims = BTreeMap::new();
+    let mut seen = Seen::default();
     let mut told = false;
     loop {
         bell.mark_unchanged();
-        match until.bound(look(board, entry, &mut shims, until)).await {
+        match until.bound(look(board, entry, &mut seen, until)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) if !told => {
                 told = true;
@@ -62,7 +71,7 @@ pub(super) async fn wait(
             }
             Ok(Err(_)) | Err(DeadlinePassed) => {}
         }
-        let clusters = clusters(&shims);
+        let clusters = clusters(&seen);
         let complete = !clusters.is_empty() && clusters.iter().all(|cluster| cluster.complete);
         if complete || until.passed() || stop.is_cancelled() {
             return Waited { clusters, complete };
@@ -82,11 +91,23 @@ pub(super) async fn wait(
 async fn look(
     board: &dyn Board,
     entry: EntryId,
-    shims: &mut BTreeMap<String, Shim>,
+    seen: &mut Seen,
     deadline: Deadline,
 ) -> Result<(), BoardError> {
-    for presence in board.shims(deadline).await? {
-        let shim = shims.entry(presence.shim).or_insert_with(|| Shim {
+    let present = board.shims(deadline).await?;
+    let mut deserted = Vec::new();
+    for cluster in board.clusters(deadline).await? {
+        if present.iter().any(|presence| presence.cluster == cluster) {
+            continue;
+        }
+        let page = board.sessions(&cluster, None, 1, deadline).await?;
+        if !page.sessions.is_empty() || page.next.is_some() {
+            deserted.push(cluster);
+        }
+    }
+    seen.deserted = deserted;
+    for presence in present {
+        let shim = seen.shims.entry(presence.shim).or_insert_with(|| Shim {
             cluster: presence.cluster,
             present: true,
             done: None,
@@ -94,7 +115,7 @@ async fn look(
         shim.present = true;
     }
     for done in board.acknowledgements(entry, deadline).await? {
-        let shim = shims.entry(done.shim.clone()).or_insert_with(|| Shim {
+        let shim = seen.shims.entry(done.shim.clone()).or_insert_with(|| Shim {
             cluster: done.cluster.clone(),
             present: false,
             done: None,
@@ -104,9 +125,12 @@ async fn look(
     Ok(())
 }
 
-fn clusters(shims: &BTreeMap<String, Shim>) -> Vec<v1::ClusterResult> {
+fn clusters(seen: &Seen) -> Vec<v1::ClusterResult> {
     let mut by_cluster: BTreeMap<&str, Vec<(&String, &Shim)>> = BTreeMap::new();
-    for (name, shim) in shims {
+    for cluster in &seen.deserted {
+        by_cluster.entry(cluster).or_default();
+    }
+    for (name, shim) in &seen.shims {
         by_cluster.entry(&shim.cluster).or_default().push((name, shim));
     }
     let result = |(cluster, shims): (&str, Vec<(&String, &Shim)>)| {
@@ -114,7 +138,9 @@ fn clusters(shims: &BTreeMap<String, Shim>) -> Vec<v1::ClusterResult> {
         let somebody_is = shims.iter().any(|(_, shim)| shim.is_complete());
         v1::ClusterResult {
             cluster: cluster.to_owned(),
-            complete: somebody_is && shims.iter().all(|(_, shim)| shim.is_settled()),
+            complete: somebody_is
+                && shims.iter().all(|(_, shim)| shim.is_settled())
+                && !seen.deserted.iter().any(|one| one == cluster),
             closed: done().map(|done| done.closed).fold(0, u64::saturating_add),
             shims: shims.iter().map(|(name, shim)| shim_result(name, shim)).collect(),
         }

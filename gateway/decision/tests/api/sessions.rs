@@ -11,7 +11,7 @@ use tonic::{Code, Streaming};
 use crate::desk::{Desk, ISSUER, soon};
 use crate::service::{fields, reason};
 
-fn record(cluster: &str, client_id: u64, principal: Option<Principal>) -> SessionRecord {
+pub(crate) fn record(cluster: &str, client_id: u64, principal: Option<Principal>) -> SessionRecord {
     SessionRecord {
         key: SessionKey {
             server_id: "N1".into(),
@@ -45,7 +45,7 @@ fn person(issuer: &str, client_id: u64) -> Option<Principal> {
     Some(Principal::new(issuer, format!("p{client_id}")))
 }
 
-async fn tell(desk: &Desk, cluster: &str, records: Vec<SessionRecord>) {
+pub(crate) async fn tell(desk: &Desk, cluster: &str, records: Vec<SessionRecord>) {
     let events: Vec<_> = records
         .into_iter()
         .map(|one| SessionEvent::Connected(Box::new(one)))

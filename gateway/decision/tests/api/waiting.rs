@@ -6,6 +6,7 @@ use natsgate_core::{Acknowledgement, Board, Clock};
 use natsgate_proto::v1;
 
 use crate::desk::{Desk, alice, revoke, soon};
+use crate::sessions::{record, tell};
 
 const WAIT: prost_types::Duration = prost_types::Duration {
     seconds: 50,
@@ -138,6 +139,44 @@ async fn a_shim_that_vanishes_has_not_answered_and_nobody_at_all_is_nobody() {
     // Either it was seen before it left, and is missing, or it never was.
     let shims = &done.clusters[0].shims;
     assert_eq!(done.complete, shims.iter().all(|shim| shim.answered), "{done:?}");
+}
+
+#[tokio::test]
+async fn a_cluster_that_has_sessions_and_no_shim_is_named_and_not_complete() {
+    let desk = Desk::start().await;
+    desk.shim_is_there("a1", "a").await;
+    let sessions = [record("b", 7, None), record("b", 8, None)];
+    tell(&desk, "b", sessions.into()).await;
+    let mut ops = desk.revoking("ops").await;
+    ops.revoke(revoke("k", alice())).await.unwrap();
+    acknowledge(&desk, "a1", "a", 1, 0).await;
+    let briefly = prost_types::Duration {
+        seconds: 0,
+        nanos: 300_000_000,
+    };
+    let done = ops.revoke(waiting("k", briefly)).await.unwrap().into_inner();
+    let told = |done: &v1::RevokeResponse| -> Vec<_> {
+        let clusters = done.clusters.iter();
+        clusters
+            .map(|one| (one.cluster.clone(), one.complete, one.shims.len()))
+            .collect()
+    };
+    assert!(!done.complete, "nobody can close them, nor say so");
+    assert_eq!(
+        told(&done),
+        [("a".to_owned(), true, 1), ("b".to_owned(), false, 0)]
+    );
+
+    // Not even one that has done it and left.
+    acknowledge(&desk, "b1", "b", 1, 0).await;
+    let done = ops.revoke(waiting("k", briefly)).await.unwrap().into_inner();
+    assert!(!done.complete && !done.clusters[1].complete);
+
+    // Somebody else is there.
+    desk.shim_is_there("b2", "b").await;
+    acknowledge(&desk, "b2", "b", 1, 0).await;
+    let done = ops.revoke(waiting("k", WAIT)).await.unwrap().into_inner();
+    assert!(done.complete, "{done:?}");
 }
 
 #[tokio::test]

@@ -499,6 +499,15 @@ impl Registry {
         there.filter(|session| session.phase != Phase::Asked).count()
     }
 
+    /// How many were let in by this shim and not seen connected yet.
+    pub fn arriving(&self) -> usize {
+        let state = self.state();
+        let sessions = state.sessions.values();
+        sessions
+            .filter(|session| session.phase == Phase::Answered && session.owner == Owner::Me)
+            .count()
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
