@@ -218,7 +218,26 @@ async fn least_permissions_are_enough_to_answer_to_look_up_and_to_kick() {
     // Whether the keys are asked for again at once is the provider's cool-down; a new natsgate knows of none.
     gateway.0.stop().await.unwrap();
     let mut next = all(&site, &server, &secrets).await;
-    server.connect_as("bob", &token).await.unwrap();
+    let bob = server.connect_as("bob", &token).await.unwrap();
+    // For the bad day too: who is there, and how many servers.
+    let mut variables = secrets.natsgate.clone();
+    variables.extend(server.overrides());
+    let everyone = [
+        "revoke",
+        "--direct",
+        "everyone",
+        "--dry-run",
+        "--json",
+        "--config",
+        "all.yaml",
+    ];
+    let mut direct = site.natsgate(&everyone, &variables);
+    let told = tokio::task::spawn_blocking(move || direct.output().unwrap());
+    let told = told.await.unwrap();
+    let told: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap_or_else(|_| panic!("{told:?}"));
+    assert_eq!(told["servers"], json!({ "answered": 1, "there": 1 }), "{told}");
+    assert_eq!(told["sessions"], 1, "{told}");
+    drop(bob);
     next.0.stop().await.unwrap();
 
     // Stopped, both have had everything they sent taken by the server.

@@ -61,7 +61,8 @@ nsc add user --account AUTH --name sentinel --bearer --deny-pubsub '>'
 nsc add user --account SYS --name watch \
   --allow-sub '$SYS.SERVER.*.STATSZ' --allow-sub '$SYS.SERVER.*.SHUTDOWN' \
   --allow-sub '$SYS.ACCOUNT.*.CONNECT' --allow-sub '$SYS.ACCOUNT.*.DISCONNECT' --allow-sub '_INBOX.natsgate.>' \
-  --allow-pub '$SYS.REQ.SERVER.*.IDZ' --allow-pub '$SYS.REQ.SERVER.*.CONNZ' --allow-pub '$SYS.REQ.USER.INFO'
+  --allow-pub '$SYS.REQ.SERVER.*.IDZ' --allow-pub '$SYS.REQ.SERVER.*.CONNZ' \
+  --allow-pub '$SYS.REQ.SERVER.*.STATSZ' --allow-pub '$SYS.REQ.USER.INFO'
 
 # Kicks: closes connections that cannot be answered in time, and those that rest on what was revoked.
 nsc add user --account SYS --name evict \
