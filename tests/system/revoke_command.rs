@@ -115,9 +115,10 @@ async fn somebody_is_listed_revoked_banned_and_let_in_again() {
     let issuer = scene.provider.issuer();
     let whom = ["--issuer", issuer, "--subject", "alice"];
     let listed = loop {
-        // A shim tells of its sessions a moment after it has them.
+        // A shim tells of its sessions a moment after it has them, and every second of itself.
         let listed = scene.json(&[["sessions"].as_slice(), &whom].concat()).await;
-        if listed["sessions"][0]["client_id"] == alice.client.server_info().client_id {
+        let there = listed["sessions"][0]["client_id"] == alice.client.server_info().client_id;
+        if there && listed["shims"][0]["applied"].is_string() {
             break listed;
         }
     };
