@@ -164,5 +164,10 @@ mod tests {
             ]
         );
         assert_eq!(clusters(&[]).len(), 1, "nobody there is said too");
+        let deserted = clusters(&[v1::ClusterResult {
+            cluster: "us-1".into(),
+            ..Default::default()
+        }]);
+        assert!(deserted[0].ends_with("NOT COMPLETE") && deserted[1].contains("NO SHIM IS THERE"));
     }
 }

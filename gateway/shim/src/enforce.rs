@@ -38,7 +38,7 @@ pub use kicks::{Closed, Kicks};
 const BATCH: usize = 256;
 
 /// How many sessions of one entry are being closed at once.
-const CLOSED_AT_ONCE: usize = 512;
+const CLOSED_AT_ONCE: usize = 2048;
 
 /// How often an entry that is not carried out yet is told of.
 const TOLD_EVERY: Duration = Duration::from_secs(1);

@@ -12,11 +12,15 @@ use natsgate_core::Deadline;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
-/// Kicks under way at once.
-const MOST_KICKS: usize = 256;
+/// Kicks under way at once. So many that a connection's writes hold many of them: one at a time, each would cost every server on
+/// its way a read and a write of its own.
+const MOST_KICKS: usize = 2048;
 
 /// How long the server may take for one.
 const ANSWER_TIME: Duration = Duration::from_millis(500);
+
+/// How long it may take where nobody waits for the answer: with many others before it.
+const QUEUED_ANSWER_TIME: Duration = Duration::from_secs(2);
 
 /// Pause before another attempt.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
@@ -75,7 +79,8 @@ impl Evictor {
             return Kicked::Failed("more kicks at once than can be carried out".into());
         };
         loop {
-            let failure = match self.attempt(server_id, client_id, deadline).await {
+            let soon = deadline.or_sooner(ANSWER_TIME);
+            let failure = match self.attempt(server_id, client_id, soon).await {
                 Ok(kicked) => return kicked,
                 Err(failure) => failure,
             };
@@ -93,7 +98,7 @@ impl Evictor {
     pub async fn once(&self, server_id: &str, client_id: u64) -> Result<Kicked, NotKicked> {
         // The semaphore is never closed.
         let _place = self.places.acquire().await.map_err(|_| NotKicked::OutOfReach)?;
-        self.attempt(server_id, client_id, Deadline::after(ANSWER_TIME))
+        self.attempt(server_id, client_id, Deadline::after(QUEUED_ANSWER_TIME))
             .await
     }
 
@@ -111,7 +116,7 @@ impl Evictor {
         let asked = self
             .system
             .request(format!("$SYS.REQ.SERVER.{server_id}.KICK"), body.into());
-        match deadline.or_sooner(ANSWER_TIME).bound(asked).await {
+        match deadline.bound(asked).await {
             Ok(Ok(message)) => match serde_json::from_slice::<Answer>(&message.payload) {
                 Ok(Answer { error: None }) => Ok(Kicked::Closed),
                 Ok(Answer { error: Some(_) }) => Ok(Kicked::Gone),

@@ -52,8 +52,8 @@ impl Enforcer {
             sessions.retain(|(key, _)| self.is_left(key, entry, &done));
             if Instant::now() >= patience {
                 let is_worked_on = |(key, _): &(SessionKey, Touch)| {
-                    let session = self.registry.get(key);
-                    session.is_some_and(|session| at_work.includes(key, &session.owner))
+                    let owner = self.registry.owner(key);
+                    owner.is_some_and(|owner| at_work.includes(key, &owner))
                 };
                 let (worked_on, left) = sessions.into_iter().partition(is_worked_on);
                 sessions = worked_on;
@@ -86,19 +86,10 @@ impl Enforcer {
 
     /// Whether `entry` is still to be carried out for the session `key`, by somebody else than its shim.
     fn is_left(&self, key: &SessionKey, entry: &LogEntry, done: &[Acknowledgement]) -> bool {
-        let Some(session) = self.registry.get(key) else {
-            return false;
-        };
-        if session
-            .as_of()
-            .is_some_and(|as_of| as_of.includes(&entry.revision))
-        {
-            return false;
-        }
-        match &session.owner {
-            // Taken over meanwhile, and judged then.
-            Owner::Me => false,
-            owner => !was_done(done, owner),
+        match self.registry.owner_of_older(key, &entry.revision) {
+            // Gone; valid as of then; or taken over meanwhile, and judged then.
+            None | Some(Owner::Me) => false,
+            Some(owner) => !was_done(done, &owner),
         }
     }
 

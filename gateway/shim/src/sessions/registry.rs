@@ -430,6 +430,19 @@ impl Registry {
         self.state().session(key).cloned()
     }
 
+    /// Who looks after the session `key`.
+    pub fn owner(&self, key: &SessionKey) -> Option<Owner> {
+        self.state().session(key).map(|session| session.owner.clone())
+    }
+
+    /// Who looks after the session `key`, if it is not valid as of `revision`.
+    pub fn owner_of_older(&self, key: &SessionKey, revision: &Revision) -> Option<Owner> {
+        let state = self.state();
+        let session = state.session(key)?;
+        let includes = session.as_of().is_some_and(|as_of| as_of.includes(revision));
+        (!includes).then(|| session.owner.clone())
+    }
+
     /// What is to be closed to close the session `key`; from now on nothing in flight for it is answered.
     pub fn doom(&self, key: &SessionKey) -> Option<Target> {
         let mut state = self.state();

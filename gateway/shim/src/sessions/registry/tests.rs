@@ -243,6 +243,22 @@ fn what_is_gone_is_not_brought_back_by_what_was_told_before() {
 }
 
 #[test]
+fn one_that_was_let_in_is_arriving_until_it_is_seen_or_gone() {
+    let registry = begun();
+    registry.ask(record(1, &alice(), None), false);
+    assert_eq!(registry.arriving(), 0, "it is not let in yet");
+    for client in [2, 3] {
+        let_in(&registry, client, at(1), &about("alice", &[]));
+    }
+    assert_eq!(registry.arriving(), 2);
+    registry.seen(found(2, "me", Some(at(1))));
+    registry.gone(&key(3), "");
+    // Another shim's is not this one's to wait for.
+    registry.seen(found(4, "other", Some(at(1))));
+    assert_eq!(registry.arriving(), 0);
+}
+
+#[test]
 fn of_two_answers_the_one_that_the_server_took_counts() {
     let registry = begun();
     let_in(&registry, 1, at(7), &about("alice", &["apollo"]));
