@@ -2,3 +2,7 @@
 
 pub mod keys;
 pub mod naming;
+pub mod subjects;
+pub mod template;
+#[cfg(test)]
+mod testing;
