@@ -1,5 +1,7 @@
 //! The account writer: account JWTs, derived scoped signing keys, default permissions, plans.
 
+pub mod account;
+pub mod defaults;
 pub mod keys;
 pub mod naming;
 pub mod subjects;

@@ -24,7 +24,7 @@ use natsgate_core::{Limits, Permissions};
 pub use error::{EntryError, TemplateError};
 pub use function::{FunctionError, TagName};
 pub use scope::NotOurs;
-pub(crate) use scope::read;
+pub(crate) use scope::{closed, is_closed, read};
 pub use tags::{AccountFacts, TagValues, TagsError};
 
 use crate::naming::TemplateName;

@@ -22,7 +22,7 @@ pub(crate) fn operator() -> KeyPair {
     key(Role::Operator, 100)
 }
 
-pub(crate) fn account() -> String {
+pub(crate) fn account_key() -> String {
     key(Role::Account, 1).public_key().to_owned()
 }
 
@@ -31,12 +31,12 @@ pub(crate) fn secret(text: &str) -> RootSecret {
 }
 
 pub(crate) fn keys() -> ScopedKeys {
-    ScopedKeys::new(account(), secret(OLD_SECRET), vec![]).unwrap()
+    ScopedKeys::new(account_key(), secret(OLD_SECRET), vec![]).unwrap()
 }
 
 /// Those of [`keys`], after the secret was exchanged.
 pub(crate) fn rotated_keys() -> ScopedKeys {
-    ScopedKeys::new(account(), secret(NEW_SECRET), vec![secret(OLD_SECRET)]).unwrap()
+    ScopedKeys::new(account_key(), secret(NEW_SECRET), vec![secret(OLD_SECRET)]).unwrap()
 }
 
 pub(crate) fn name(text: &str) -> TemplateName {

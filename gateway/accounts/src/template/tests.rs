@@ -7,7 +7,7 @@ use natsgate_core::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{account, generation, name, permissions, subject};
+use crate::testing::{account_key, generation, name, permissions, subject};
 
 fn made(permissions: Permissions) -> Result<Template, TemplateError> {
     Template::new(name("t"), permissions, Limits::default())
@@ -30,7 +30,7 @@ fn scope(key: SigningKey) -> UserScope {
 #[test]
 fn an_empty_allow_denies_everything_in_the_scope() {
     let template = made(permissions(&["a"], &[])).unwrap();
-    let scope = scope(template.to_signing_key(&account(), generation(3)));
+    let scope = scope(template.to_signing_key(&account_key(), generation(3)));
     assert_eq!(scope.role, "natsgate.t.3");
     assert_eq!(scope.template.publish.allow, ["a"]);
     assert_eq!(scope.template.subscribe.allow, [""; 0]);
@@ -146,7 +146,7 @@ fn errors_say_where() {
 #[test]
 fn what_natsgate_does_not_write_is_not_read() {
     let good = made(permissions(&["a"], &["b"])).unwrap();
-    let good = scope(good.to_signing_key(&account(), generation(1)));
+    let good = scope(good.to_signing_key(&account_key(), generation(1)));
     assert!(Template::from_scope(name("t"), &good).is_ok());
     for change in [
         (|l| l.bearer_token = true) as fn(&mut UserPermissionLimits),
@@ -253,7 +253,7 @@ proptest! {
     #[test]
     fn a_template_is_read_back_as_it_was(permissions in any_permissions(), limits in any_limits()) {
         if let Ok(template) = Template::new(name("t"), permissions, limits) {
-            let scope = scope(template.to_signing_key(&account(), generation(1)));
+            let scope = scope(template.to_signing_key(&account_key(), generation(1)));
             prop_assert!(!scope::is_closed(&scope));
             let again = Template::from_scope(name("t"), &scope).unwrap();
             prop_assert!(template.difference(&again).is_empty());
@@ -265,7 +265,7 @@ proptest! {
     #[test]
     fn a_scope_is_never_wider_than_its_template(permissions in any_permissions()) {
         if let Ok(template) = made(permissions) {
-            let scope = scope(template.to_signing_key(&account(), generation(1)));
+            let scope = scope(template.to_signing_key(&account_key(), generation(1)));
             for list in [&scope.template.publish, &scope.template.subscribe] {
                 prop_assert!(!list.allow.is_empty() || list.deny == [">"]);
                 for entries in [&list.allow, &list.deny] {
