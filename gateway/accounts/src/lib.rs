@@ -4,6 +4,7 @@ pub mod account;
 pub mod defaults;
 pub mod keys;
 pub mod naming;
+pub mod signer;
 pub mod subjects;
 pub mod template;
 #[cfg(test)]
