@@ -62,6 +62,7 @@ pub struct ManagedAccount {
     claims: ClaimsToSign<AccountBody>,
     keys: Arc<ScopedKeys>,
     templates: BTreeMap<TemplateName, TemplateState>,
+    size_when_read: Option<usize>,
 }
 
 impl ManagedAccount {
@@ -71,6 +72,7 @@ impl ManagedAccount {
             claims: ClaimsToSign::new(keys.account(), AccountBody::default()).name(name),
             keys,
             templates: BTreeMap::new(),
+            size_when_read: None,
         }
     }
 
@@ -102,6 +104,7 @@ impl ManagedAccount {
             claims: claims.into(),
             keys,
             templates: BTreeMap::new(),
+            size_when_read: Some(token.len()),
         };
         let mut seen = BTreeSet::new();
         for key in account
@@ -129,12 +132,29 @@ impl ManagedAccount {
         &self.claims
     }
 
+    /// How many bytes the JWT had that was read; `None` for an account that is new.
+    pub fn size_when_read(&self) -> Option<usize> {
+        self.size_when_read
+    }
+
     /// The account JWT as `operator` (a public key) would sign it at `now`: its size, and what to sign.
     ///
     /// # Errors
     /// [`EncodeError`].
     pub fn prepare(&self, operator: &str, now: i64) -> Result<Unsigned, EncodeError> {
         prepare(&self.claims, operator, now)
+    }
+
+    /// Whether users signed by `key` bring their own permissions or get the default ones: it is the account's own key, or
+    /// a signing key without a template.
+    pub fn is_plain_key(&self, key: &str) -> bool {
+        let plain = |found: &SigningKey| matches!(found, SigningKey::Plain(_));
+        key == self.account() || self.claims.body.signing_key(key).is_some_and(plain)
+    }
+
+    /// Up to when everyone is revoked, in seconds since the Unix epoch.
+    pub fn revoked_up_to(&self) -> Option<i64> {
+        self.claims.body.revocations.get(EVERYONE).copied()
     }
 
     /// What templates may take from the account.

@@ -136,7 +136,7 @@ pub struct Difference {
     pub added: Vec<(List, String)>,
     /// Entries that were there only before.
     pub removed: Vec<(List, String)>,
-    /// Whether something else differs: responses, limits, or what it was before cannot be read.
+    /// Whether something else differs: responses, limits, or one of the two cannot be told as a list of subjects.
     pub other: bool,
     narrowed: bool,
 }
@@ -173,6 +173,14 @@ impl Difference {
         }
     }
 
+    /// From some permissions to all there are.
+    pub(crate) fn to_everything() -> Self {
+        Self {
+            other: true,
+            ..Self::default()
+        }
+    }
+
     /// Whether they are the same.
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && !self.other
@@ -192,7 +200,9 @@ impl fmt::Display for Difference {
             .removed
             .iter()
             .map(|(list, entry)| format!("- {list} {entry}"));
-        let other = self.other.then(|| "~ responses or limits".to_owned());
+        let other = self
+            .other
+            .then(|| "~ responses or limits, or what cannot be compared".to_owned());
         let lines: Vec<String> = added.chain(removed).chain(other).collect();
         f.write_str(&lines.join("\n"))
     }

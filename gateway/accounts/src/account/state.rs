@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use natsgate_claims::UserScope;
+use natsgate_core::Permissions;
 
 use crate::keys::MadeBy;
 use crate::naming::{Generation, TemplateName};
@@ -41,10 +42,17 @@ impl Content {
 
     /// How `after` differs from this.
     pub fn difference(&self, after: &Self) -> Difference {
+        let nothing = Permissions::default();
         match (self, after) {
             (Self::Template(before), Self::Template(after)) => before.difference(after),
+            (Self::Closed, Self::Template(after)) => {
+                Difference::between(&nothing, after.permissions(), false)
+            }
+            (Self::Template(before), Self::Closed) => {
+                Difference::between(before.permissions(), &nothing, false)
+            }
             (Self::Closed, Self::Closed) => Difference::default(),
-            _ => Difference::unknown(),
+            (Self::Other(_), _) | (_, Self::Other(_)) => Difference::unknown(),
         }
     }
 }

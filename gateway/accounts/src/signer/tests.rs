@@ -113,7 +113,11 @@ async fn a_failure_says_what_the_command_said_last() {
 
 #[tokio::test]
 async fn a_command_that_takes_too_long_is_given_up() {
-    let signer = shell("echo waiting >&2; exec sleep 600", &[], Duration::from_millis(300));
+    let signer = shell(
+        "echo waiting >&2; exec sleep 600",
+        &[],
+        Duration::from_millis(300),
+    );
     let error = signed(&signer).await.unwrap_err();
     assert!(matches!(&error, SignerError::TimedOut { .. }), "{error}");
     assert!(error.to_string().contains("within 0.3 s"), "{error}");
