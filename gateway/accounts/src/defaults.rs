@@ -120,7 +120,7 @@ impl DefaultPermissions {
 }
 
 fn written(permissions: &Permissions) -> UserPermissionLimits {
-    UserPermissionLimits::granting(permissions, &Limits::default())
+    subjects::written(permissions, &Limits::default())
 }
 
 #[cfg(test)]

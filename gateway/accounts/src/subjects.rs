@@ -2,9 +2,11 @@
 //!
 //! Shared by templates and default permissions. Permissions here are `natsgate_core`'s: an empty `allow` allows nothing.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
-use natsgate_core::{Permissions, Subject, SubscribeSubject};
+use natsgate_claims::UserPermissionLimits;
+use natsgate_core::{Limits, Permissions, Subject, SubscribeSubject};
 
 /// Every queue group, as an entry names it.
 const ANY_QUEUE: &str = ">";
@@ -108,18 +110,43 @@ pub(crate) fn normal(mut permissions: Permissions) -> Permissions {
     sort(&mut permissions.publish.deny);
     sort(&mut permissions.subscribe.allow);
     sort(&mut permissions.subscribe.deny);
-    // A plain entry denies every queue group as well.
-    let deny = &mut permissions.subscribe.deny;
-    let plain: Vec<Subject> = deny
-        .iter()
-        .filter(|entry| entry.queue.is_none())
-        .map(|entry| entry.subject.clone())
-        .collect();
-    deny.retain(|entry| !(is_any_queue(entry) && plain.contains(&entry.subject)));
+    without_covered(&mut permissions.subscribe.allow);
+    without_covered(&mut permissions.subscribe.deny);
     permissions.responses = permissions
         .responses
         .filter(|responses| responses.max_messages > 0);
     permissions
+}
+
+/// What a user JWT, or a template, says to give exactly `permissions` within `limits`.
+///
+/// To nats-server entries with queue groups shut all other groups out of a plain entry's subjects (`canSubscribe`). So
+/// beside them a plain one says aloud that it is for every group.
+pub(crate) fn written(permissions: &Permissions, limits: &Limits) -> UserPermissionLimits {
+    let mut permissions = permissions.clone();
+    let allow = &mut permissions.subscribe.allow;
+    if allow.iter().any(|entry| entry.queue.is_some()) {
+        let any = Subject::parse(ANY_QUEUE).ok();
+        let plain = allow.iter().filter(|entry| entry.queue.is_none());
+        let for_all: Vec<SubscribeSubject> = plain
+            .map(|entry| SubscribeSubject {
+                subject: entry.subject.clone(),
+                queue: any.clone(),
+            })
+            .collect();
+        allow.extend(for_all);
+    }
+    UserPermissionLimits::granting(&permissions, limits)
+}
+
+/// A plain entry is for every queue group: one that says so besides is left out.
+fn without_covered(list: &mut Vec<SubscribeSubject>) {
+    let plain: BTreeSet<Subject> = list
+        .iter()
+        .filter(|entry| entry.queue.is_none())
+        .map(|entry| entry.subject.clone())
+        .collect();
+    list.retain(|entry| !(is_any_queue(entry) && plain.contains(&entry.subject)));
 }
 
 fn is_any_queue(entry: &SubscribeSubject) -> bool {
@@ -153,7 +180,7 @@ impl Difference {
             let (old, new) = (entries(before, list), entries(after, list));
             for entry in new.iter().filter(|entry| !old.contains(entry)) {
                 difference.added.push((list, entry.to_string()));
-                // A queue group in `allow` shuts the others out of a plain entry's subjects (`canSubscribe`).
+                // A queue group in `allow` may shut others out of what a wildcard allows (`canSubscribe`).
                 difference.narrowed |= list.denies() || entry.queue.is_some();
             }
             for entry in old.iter().filter(|entry| !new.contains(entry)) {

@@ -18,7 +18,6 @@ mod function;
 mod scope;
 mod tags;
 
-use natsgate_claims::UserPermissionLimits;
 use natsgate_core::{Limits, Permissions};
 
 pub use error::{EntryError, TemplateError};
@@ -63,7 +62,7 @@ impl Template {
             check(&name, &permissions, list)?;
         }
         // Kept as it is read back, so that what writing changes is never taken for a difference.
-        match read(&UserPermissionLimits::granting(&permissions, &limits)) {
+        match read(&subjects::written(&permissions, &limits)) {
             Ok((permissions, limits)) => Ok(Self {
                 name,
                 permissions,

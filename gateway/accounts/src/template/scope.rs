@@ -27,7 +27,7 @@ impl Template {
     /// The signing key `key`, which stands for `generation` of this template. It has no description: to change one
     /// would be to change the scope, and nats-server closes a changed scope's connections.
     pub fn to_signing_key(&self, key: &str, generation: Generation) -> SigningKey {
-        let template = UserPermissionLimits::granting(&self.permissions, &self.limits);
+        let template = subjects::written(&self.permissions, &self.limits);
         signing_key(key, &self.name, generation, template)
     }
 
@@ -43,7 +43,7 @@ impl Template {
 
 /// A signing key whose users may do nothing, as the newest generation of a template that is retired.
 pub(crate) fn closed(key: &str, template: &TemplateName, generation: Generation) -> SigningKey {
-    let nothing = UserPermissionLimits::granting(&Permissions::default(), &Limits::default());
+    let nothing = subjects::written(&Permissions::default(), &Limits::default());
     signing_key(key, template, generation, nothing)
 }
 
@@ -65,7 +65,7 @@ fn signing_key(
     SigningKey::scoped(key, role.to_string(), scope)
 }
 
-/// The permissions and limits that `written` stands for, if natsgate writes them so ([`UserPermissionLimits::granting`]).
+/// The permissions and limits that `written` stands for, if natsgate writes them so ([`subjects::written`]).
 pub(crate) fn read(written: &UserPermissionLimits) -> Result<(Permissions, Limits), NotOurs> {
     if written.bearer_token || written.proxy_required {
         return Err(NotOurs("it allows bearer tokens, or requires a proxy"));

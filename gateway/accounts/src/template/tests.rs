@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use natsgate_claims::{Permission, ResponsePermission as WireResponses, SigningKey, TimeRange, UserScope};
+use natsgate_claims::{
+    Permission, ResponsePermission as WireResponses, SigningKey, TimeRange, UserPermissionLimits, UserScope,
+};
 use natsgate_core::{
     ConnectionType, ResponsePermission, Subject, SubscribeSubject, TimeOfDay, TimeWindow, TimeWindows,
 };
@@ -40,6 +42,20 @@ fn an_empty_allow_denies_everything_in_the_scope() {
         (-1, -1, -1)
     );
     assert!(!scope.template.bearer_token);
+}
+
+/// To nats-server a plain entry beside one with a queue group is for no other group.
+#[test]
+fn a_plain_entry_is_for_every_queue_group() {
+    let mut with = permissions(&[], &["jobs.>"]);
+    with.subscribe.allow.push(queued("jobs.a", "workers"));
+    let template = made(with).unwrap();
+    let scope = scope(template.to_signing_key(&account_key(), generation(1)));
+    assert_eq!(
+        scope.template.subscribe.allow,
+        ["jobs.>", "jobs.a workers", "jobs.> >"]
+    );
+    assert_eq!(Template::from_scope(name("t"), &scope).unwrap(), template);
 }
 
 #[test]
