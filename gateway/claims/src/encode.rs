@@ -63,7 +63,27 @@ pub enum EncodeError {
         /// Why.
         cause: KeyError,
     },
+    /// Whoever is to sign is not named by a public key.
+    #[error("signing a JWT of type {kind}: the issuer named is no public key; name the key of: {}", any_of(.allowed))]
+    NoIssuer {
+        /// The type of JWT.
+        kind: &'static str,
+        /// The roles that may sign.
+        allowed: &'static [Role],
+    },
+    /// A signature made elsewhere is not that of the issuer over this token.
+    #[error(
+        "signing a JWT of type {kind}: the signature is not the issuer's over this token; \
+         check that the key that signs is the one named, and that it signs exactly the bytes it is given"
+    )]
+    NotTheirs {
+        /// The type of JWT.
+        kind: &'static str,
+    },
 }
+
+/// Characters of an Ed25519 signature's 64 bytes in base64url without padding.
+const SIGNATURE_CHARACTERS: usize = 86;
 
 /// Signs `claims` with `signer`, as issued at `issued_at` (seconds since the Unix epoch). Sets `iss`, `iat`, `jti`,
 /// type and version.
@@ -76,13 +96,88 @@ pub fn encode<B: ClaimsBody>(
     issued_at: i64,
 ) -> Result<String, EncodeError> {
     let kind = B::TYPE;
-    check(&claims, signer)?;
+    let unsigned = write(&claims, signer.public_key(), signer.role(), issued_at)?;
+    let signature = signer
+        .sign(unsigned.signing_input())
+        .map_err(|cause| EncodeError::Signing { kind, cause })?;
+    Ok(unsigned.finish(&signature))
+}
+
+/// Writes `claims` as [`encode`] would, to be signed elsewhere by the key whose public half is `issuer`: an HSM, a
+/// vault. Everything but the signature is there, its size included.
+///
+/// # Errors
+/// [`EncodeError`]: as [`encode`], and if `issuer` is no public key.
+pub fn prepare<B: ClaimsBody>(
+    claims: &ClaimsToSign<B>,
+    issuer: &str,
+    issued_at: i64,
+) -> Result<Unsigned, EncodeError> {
+    let kind = B::TYPE;
+    let allowed = B::ISSUERS;
+    let role = nkey::role_of(issuer).ok_or(EncodeError::NoIssuer { kind, allowed })?;
+    nkey::check_public_key(issuer, role).map_err(|_| EncodeError::NoIssuer { kind, allowed })?;
+    write(claims, issuer, role, issued_at)
+}
+
+/// A token that lacks only its signature.
+#[derive(Debug, Clone)]
+pub struct Unsigned {
+    kind: &'static str,
+    issuer: String,
+    role: Role,
+    token: String,
+}
+
+impl Unsigned {
+    /// The exact bytes to sign: header and payload as they stand in the token, with the dot between them.
+    pub fn signing_input(&self) -> &[u8] {
+        self.token.as_bytes()
+    }
+
+    /// The public key of whoever has to sign.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// How many bytes the token will have with its signature.
+    pub fn size(&self) -> usize {
+        self.token.len() + 1 + SIGNATURE_CHARACTERS
+    }
+
+    /// The token, with `signature`: the 64 bytes of an Ed25519 signature (RFC 8032), which must be the issuer's.
+    ///
+    /// # Errors
+    /// [`EncodeError::NotTheirs`] if it is not.
+    pub fn attach(self, signature: &[u8]) -> Result<String, EncodeError> {
+        match nkey::verify(&self.issuer, self.role, self.signing_input(), signature) {
+            Ok(true) => Ok(self.finish(signature)),
+            _ => Err(EncodeError::NotTheirs { kind: self.kind }),
+        }
+    }
+
+    fn finish(self, signature: &[u8]) -> String {
+        let mut token = self.token;
+        token.push('.');
+        BASE64URL_NOPAD.encode_append(signature, &mut token);
+        token
+    }
+}
+
+fn write<B: ClaimsBody>(
+    claims: &ClaimsToSign<B>,
+    issuer: &str,
+    role: Role,
+    issued_at: i64,
+) -> Result<Unsigned, EncodeError> {
+    let kind = B::TYPE;
+    check(claims, issuer, role)?;
     let mut standard = Standard {
         aud: claims.audience.as_deref().unwrap_or_default(),
         exp: claims.expires_at.unwrap_or_default(),
         jti: "",
         iat: issued_at,
-        iss: signer.public_key(),
+        iss: issuer,
         name: claims.name.as_deref().unwrap_or_default(),
         nbf: claims.not_before.unwrap_or_default(),
         sub: &claims.subject,
@@ -101,31 +196,32 @@ pub fn encode<B: ClaimsBody>(
     let mut token = BASE64URL_NOPAD.encode(format!(r#"{{"typ":"JWT","alg":"{ALGORITHM}"}}"#).as_bytes());
     token.push('.');
     BASE64URL_NOPAD.encode_append(&payload, &mut token);
-    let signature = signer
-        .sign(token.as_bytes())
-        .map_err(|cause| EncodeError::Signing { kind, cause })?;
-    token.push('.');
-    BASE64URL_NOPAD.encode_append(&signature, &mut token);
-    if token.len() > MAX_TOKEN_BYTES {
-        let size = token.len();
+    let unsigned = Unsigned {
+        kind,
+        issuer: issuer.to_owned(),
+        role,
+        token,
+    };
+    let size = unsigned.size();
+    if size > MAX_TOKEN_BYTES {
         return Err(EncodeError::TooLarge { kind, size });
     }
-    Ok(token)
+    Ok(unsigned)
 }
 
-fn check<B: ClaimsBody>(claims: &ClaimsToSign<B>, signer: &KeyPair) -> Result<(), EncodeError> {
+fn check<B: ClaimsBody>(claims: &ClaimsToSign<B>, issuer: &str, role: Role) -> Result<(), EncodeError> {
     let kind = B::TYPE;
-    if !B::ISSUERS.contains(&signer.role()) {
+    if !B::ISSUERS.contains(&role) {
         return Err(EncodeError::SignerRole {
             kind,
-            found: signer.role().with_article(),
+            found: role.with_article(),
             allowed: B::ISSUERS,
         });
     }
     nkey::check_public_key(&claims.subject, B::SUBJECT)
         .map_err(|cause| EncodeError::Subject { kind, cause })?;
     let envelope = Envelope {
-        issuer: signer.public_key(),
+        issuer,
         audience: claims.audience.as_deref(),
     };
     check_times(claims)

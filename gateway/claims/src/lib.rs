@@ -34,7 +34,7 @@ pub use body::user::{UserBody, UserRights};
 pub use claims::{Claims, ClaimsBody, ClaimsToSign, Envelope, Inconsistency, MAX_TOKEN_BYTES};
 pub use credentials::{Credentials, CredentialsError};
 pub use decode::{DecodeError, decode};
-pub use encode::{EncodeError, encode};
+pub use encode::{EncodeError, Unsigned, encode, prepare};
 pub use nkey::{KeyError, KeyForm, KeyPair, check_public_key};
 pub use role::Role;
 pub use xkey::{XKeyError, XKeyPair};

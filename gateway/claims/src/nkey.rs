@@ -45,6 +45,16 @@ impl KeyPair {
         Self::from_raw(&*codec::decode_seed(seed.expose_secret(), role)?, role)
     }
 
+    /// The key pair of `role` whose seed is the 32 bytes `raw` (RFC 8032's private key), for keys that are derived: any
+    /// 32 bytes are a seed, so they must come from a key derivation or from randomness. The caller's copy is the
+    /// caller's to wipe, which `Zeroizing` does.
+    ///
+    /// # Errors
+    /// [`KeyError::CannotSign`] for [`Role::Curve`].
+    pub fn from_raw_seed(raw: &Zeroizing<[u8; 32]>, role: Role) -> Result<Self, KeyError> {
+        Self::from_raw(raw, role)
+    }
+
     fn from_raw(raw: &[u8; 32], role: Role) -> Result<Self, KeyError> {
         if role == Role::Curve {
             return Err(KeyError::CannotSign);

@@ -133,6 +133,48 @@ fn a_token_larger_than_a_server_reads_is_refused() {
 }
 
 #[test]
+fn what_is_signed_elsewhere_is_what_would_have_been_signed_here() {
+    let account = key(Role::Account);
+    let claims = user().name("alice");
+    let here = encode(claims.clone(), &account, 1000).unwrap();
+    let unsigned = prepare(&claims, account.public_key(), 1000).unwrap();
+    assert_eq!(unsigned.issuer(), account.public_key());
+    assert_eq!(unsigned.size(), here.len());
+    let signature = account.sign(unsigned.signing_input()).unwrap();
+    assert_eq!(unsigned.attach(&signature).unwrap(), here);
+}
+
+#[test]
+fn a_signature_from_elsewhere_must_be_the_issuer_s() {
+    let account = key(Role::Account);
+    let unsigned = prepare(&user(), account.public_key(), 1).unwrap();
+    let mut other = unsigned.signing_input().to_vec();
+    other.push(b' ');
+    for signature in [
+        key(Role::Account).sign(unsigned.signing_input()).unwrap(),
+        account.sign(&other).unwrap(),
+        vec![0; 64],
+        Vec::new(),
+    ] {
+        assert_eq!(
+            unsigned.clone().attach(&signature),
+            Err(EncodeError::NotTheirs { kind: "user" })
+        );
+    }
+}
+
+#[test]
+fn an_issuer_elsewhere_is_held_to_the_same_roles() {
+    for no_key in ["", "alice", key(Role::Account).seed().unwrap().expose_secret()] {
+        let error = prepare(&user(), no_key, 1).unwrap_err();
+        assert!(matches!(error, EncodeError::NoIssuer { .. }), "{error:?}");
+        assert!(no_key.is_empty() || !format!("{error} {error:?}").contains(no_key));
+    }
+    let error = prepare(&user(), key(Role::Operator).public_key(), 1).unwrap_err();
+    assert!(matches!(error, EncodeError::SignerRole { .. }), "{error:?}");
+}
+
+#[test]
 fn the_standard_claims_are_digested_in_go_s_order_without_what_is_empty() {
     let standard = Standard {
         aud: "a",

@@ -203,3 +203,15 @@ fn debug_shows_the_public_key_only() {
     let key = KeyPair::generate(Role::User).unwrap();
     assert_eq!(format!("{key:?}"), format!("KeyPair({:?})", key.public_key()));
 }
+
+#[test]
+fn a_raw_seed_makes_the_key_its_text_makes() {
+    let raw = Zeroizing::new([7; 32]);
+    let key = KeyPair::from_raw_seed(&raw, Role::Account).unwrap();
+    let again = KeyPair::from_seed(&key.seed().unwrap(), Role::Account).unwrap();
+    assert_eq!(key.public_key(), again.public_key());
+    assert_eq!(
+        KeyPair::from_raw_seed(&raw, Role::Curve).unwrap_err(),
+        KeyError::CannotSign
+    );
+}
