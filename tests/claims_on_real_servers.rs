@@ -1,6 +1,6 @@
 //! What natsgate-claims writes is accepted by real nats-servers, and what they write is read with every field.
 //!
-//! Every test runs on 2.10.25, 2.12.8 and 2.15.1, with an ordinary client. That something may not be published or
+//! Every test runs on 2.10.25, 2.12.8, 2.14.6 and 2.15.1, with an ordinary client. That something may not be published or
 //! subscribed to is seen by what does not arrive before something later that may: the server keeps the order of one
 //! connection.
 

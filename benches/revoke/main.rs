@@ -29,7 +29,7 @@ struct Arguments {
     #[arg(long, default_value_t = 200)]
     runs: usize,
     /// Sessions of others meanwhile.
-    #[arg(long, default_value_t = 500)]
+    #[arg(long, default_value_t = 1980)]
     others: usize,
     /// Sessions closed all together.
     #[arg(long, default_value_t = 5000)]

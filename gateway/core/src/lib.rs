@@ -5,6 +5,7 @@
 //! here: anything that speaks to a network, reads a file, knows NATS' JWTs or evaluates a rule. This crate depends on
 //! no sibling; every sibling may depend on it.
 
+pub mod account_servers;
 pub mod ban;
 pub mod board;
 pub mod cache;
@@ -34,6 +35,7 @@ pub mod revocation_log;
 pub mod sealing;
 pub mod subject;
 
+pub use account_servers::{AccountAtServer, AccountServers, AccountServersError, PushAnswer, ServerIdentity};
 pub use ban::{Ban, BanScope, BanStore, BanStoreError, BanWritten, Lifted};
 pub use board::{
     Acknowledgement, Board, BoardError, SessionEvent, SessionKey, SessionPage, SessionRecord, ShimPresence,

@@ -17,6 +17,8 @@ pub enum NatsVersion {
     V2_10_25,
     /// 2.12.8.
     V2_12_8,
+    /// 2.14.6.
+    V2_14_6,
     /// 2.15.1, which the demo runs.
     #[default]
     V2_15_1,
@@ -24,13 +26,14 @@ pub enum NatsVersion {
 
 impl NatsVersion {
     /// Every version, the oldest first: what the compatibility tests loop over.
-    pub const ALL: [Self; 3] = [Self::V2_10_25, Self::V2_12_8, Self::V2_15_1];
+    pub const ALL: [Self; 4] = [Self::V2_10_25, Self::V2_12_8, Self::V2_14_6, Self::V2_15_1];
 
     /// The version number as the server itself prints it, without a `v`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::V2_10_25 => "2.10.25",
             Self::V2_12_8 => "2.12.8",
+            Self::V2_14_6 => "2.14.6",
             Self::V2_15_1 => "2.15.1",
         }
     }

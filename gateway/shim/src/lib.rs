@@ -8,8 +8,9 @@
 //!
 //! What was let in is in [`sessions`], kept true by [`watching`] (the servers' events and lists); [`enforce`] holds the revocation
 //! log against it, and [`telling`](self) what came of it goes to the board. [`direct`] closes sessions where all of that is down.
-//! Not here: who somebody is and what they may do; no identity code is linked.
+//! [`account_servers`] is how account JWTs get to the servers and back. Not here: who somebody is and what they may do; no identity code is linked.
 
+pub mod account_servers;
 pub mod callout;
 pub mod ceilings;
 pub mod decision_point;
@@ -31,6 +32,7 @@ pub mod shim;
 mod telling;
 pub mod watching;
 
+pub use account_servers::SystemAccountServers;
 pub use decision_point::{DecisionPoint, Endpoint, Local, Remote, RemoteSettings};
 pub use enforce::{Counters, EnforcementSettings};
 pub use nats::{NatsCredentials, NatsSettings};

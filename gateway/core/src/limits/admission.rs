@@ -1,7 +1,7 @@
 //! The limits that have to be held against a connection before it is let in.
 //!
 //! nats-server holds `src` and `allowed_connection_types` of a user JWT against clients that present such a JWT
-//! themselves. On a user JWT that a callout answers with it does not (measured on 2.10.25, 2.12.8 and 2.15.1), so
+//! themselves. On a user JWT that a callout answers with it does not (measured on 2.10.25, 2.12.8, 2.14.6 and 2.15.1), so
 //! whoever decides does.
 
 use std::net::IpAddr;

@@ -1,0 +1,215 @@
+//! Account JWTs at the cluster's servers, through the system account: who is there, what they keep and have in force, and new ones
+//! pushed to them.
+//!
+//! All servers answer every question but one about a single server. That answers come from all of them shows only by their number, so
+//! whoever has to know asks each (`in_force`): it tells what is applied, not merely what is kept.
+
+use std::time::Duration;
+
+use async_nats::{Client, Message, Subscriber};
+use async_trait::async_trait;
+use futures::StreamExt;
+use natsgate_core::{
+    AccountAtServer, AccountServers, AccountServersError, Deadline, PushAnswer, ServerIdentity,
+};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// How long after the last answer of a question to all another one may come.
+const QUIET: Duration = Duration::from_millis(300);
+
+/// The servers that a connection into the system account reaches.
+pub struct SystemAccountServers {
+    system: Client,
+}
+
+#[derive(Deserialize)]
+struct About {
+    id: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    ver: String,
+}
+
+#[derive(Deserialize)]
+struct Answer<T> {
+    server: About,
+    data: Option<T>,
+    error: Option<Refusal>,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    #[serde(default)]
+    description: String,
+}
+
+#[derive(Deserialize)]
+struct Accountz {
+    account_detail: Option<AccountDetail>,
+}
+
+#[derive(Deserialize)]
+struct AccountDetail {
+    #[serde(default)]
+    jwt: String,
+}
+
+impl SystemAccountServers {
+    /// The servers that `system`, a connection into the system account, reaches.
+    pub fn new(system: Client) -> Self {
+        Self { system }
+    }
+
+    /// Asks all servers; returns their answers until `expected` have come, none has for a moment, or `deadline`.
+    async fn ask_all(
+        &self,
+        doing: &str,
+        subject: String,
+        body: bytes::Bytes,
+        expected: Option<usize>,
+        deadline: Deadline,
+    ) -> Result<Vec<Message>, AccountServersError> {
+        let failed = |cause: String| failed(doing, cause);
+        let inbox = self.system.new_inbox();
+        let mut answers: Subscriber = self
+            .system
+            .subscribe(inbox.clone())
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        self.system
+            .publish_with_reply(subject, inbox, body)
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        let mut heard = Vec::new();
+        while expected.is_none_or(|expected| heard.len() < expected) {
+            // Without a number to wait for, silence after the first answer ends it.
+            let until = if heard.is_empty() || expected.is_some() {
+                deadline
+            } else {
+                deadline.or_sooner(QUIET)
+            };
+            match until.bound(answers.next()).await {
+                Ok(Some(message)) if message.status == Some(async_nats::StatusCode::NO_RESPONDERS) => {
+                    return Err(failed(
+                        "nobody answers there: is the user one of the system account?".to_owned(),
+                    ));
+                }
+                Ok(Some(message)) => heard.push(message),
+                Ok(None) => return Err(failed("the connection was closed".to_owned())),
+                Err(_) => break,
+            }
+        }
+        Ok(heard)
+    }
+}
+
+fn failed(doing: &str, cause: String) -> AccountServersError {
+    AccountServersError {
+        doing: doing.to_owned(),
+        cause,
+    }
+}
+
+fn read<T: DeserializeOwned>(doing: &str, message: &Message) -> Result<T, AccountServersError> {
+    serde_json::from_slice(&message.payload)
+        .map_err(|error| failed(doing, format!("a server's answer cannot be read: {error}")))
+}
+
+#[async_trait]
+impl AccountServers for SystemAccountServers {
+    async fn roster(&self, deadline: Deadline) -> Result<Vec<ServerIdentity>, AccountServersError> {
+        let doing = "asking which servers there are";
+        let subject = "$SYS.REQ.SERVER.PING.STATSZ".to_owned();
+        let answers = self.ask_all(doing, subject, "".into(), None, deadline).await?;
+        let mut servers = Vec::with_capacity(answers.len());
+        for answer in &answers {
+            let answer: Answer<serde::de::IgnoredAny> = read(doing, answer)?;
+            servers.push(ServerIdentity {
+                id: answer.server.id,
+                name: answer.server.name,
+                version: answer.server.ver,
+            });
+        }
+        if servers.is_empty() {
+            let cause = "no server answered: may the system user publish on $SYS.REQ.SERVER.PING.STATSZ?";
+            return Err(failed(doing, cause.to_owned()));
+        }
+        servers.sort_by(|one, other| (&one.name, &one.id).cmp(&(&other.name, &other.id)));
+        Ok(servers)
+    }
+
+    async fn look_up(&self, account: &str, deadline: Deadline) -> Result<Vec<String>, AccountServersError> {
+        let doing = "looking an account up in the servers' resolvers";
+        let subject = format!("$SYS.REQ.ACCOUNT.{account}.CLAIMS.LOOKUP");
+        let answers = self.ask_all(doing, subject, "".into(), None, deadline).await?;
+        if answers.is_empty() {
+            let cause = "no server answered: only a resolver of the type `full` does";
+            return Err(failed(doing, cause.to_owned()));
+        }
+        let mut found = Vec::new();
+        for answer in answers.iter().filter(|answer| !answer.payload.is_empty()) {
+            let jwt = std::str::from_utf8(&answer.payload)
+                .map_err(|_| failed(doing, "a server's answer is not text".to_owned()))?;
+            if !found.iter().any(|one| one == jwt) {
+                found.push(jwt.to_owned());
+            }
+        }
+        Ok(found)
+    }
+
+    async fn in_force(
+        &self,
+        server: &str,
+        account: &str,
+        deadline: Deadline,
+    ) -> Result<AccountAtServer, AccountServersError> {
+        let doing = "asking a server what it has in force of an account";
+        let body = serde_json::json!({ "account": account }).to_string();
+        let asked = self
+            .system
+            .request(format!("$SYS.REQ.SERVER.{server}.ACCOUNTZ"), body.into());
+        let answer = deadline
+            .bound(asked)
+            .await
+            .map_err(|_| failed(doing, format!("the server {server} did not answer in time")))?
+            .map_err(|error| failed(doing, format!("the server {server}: {error}")))?;
+        let answer: Answer<Accountz> = read(doing, &answer)?;
+        if answer.server.id != server {
+            return Err(failed(doing, "another server answered".to_owned()));
+        }
+        match answer.data.and_then(|data| data.account_detail) {
+            Some(detail) if !detail.jwt.is_empty() => Ok(AccountAtServer::InForce(detail.jwt)),
+            // It says "does not exist" of an account that it has not loaded.
+            _ => Ok(AccountAtServer::NotLoaded),
+        }
+    }
+
+    async fn push(
+        &self,
+        jwt: &str,
+        expected: usize,
+        deadline: Deadline,
+    ) -> Result<Vec<PushAnswer>, AccountServersError> {
+        let doing = "pushing an account to the servers";
+        let subject = "$SYS.REQ.CLAIMS.UPDATE".to_owned();
+        let body = jwt.to_owned().into();
+        let answers = self
+            .ask_all(doing, subject, body, Some(expected), deadline)
+            .await?;
+        let mut said = Vec::with_capacity(answers.len());
+        for answer in &answers {
+            let answer: Answer<serde::de::IgnoredAny> = read(doing, answer)?;
+            let taken = match answer.error {
+                None => Ok(()),
+                Some(refusal) => Err(refusal.description),
+            };
+            said.push(PushAnswer {
+                server_id: answer.server.id,
+                taken,
+            });
+        }
+        Ok(said)
+    }
+}
