@@ -10,6 +10,9 @@ use natsgate_core::{
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
+/// Much longer than it takes from a subscription to the word that it is made.
+const SETTLED: Duration = Duration::from_millis(300);
+
 /// As long as anything may take that is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -133,14 +136,18 @@ impl<'a> Listener<'a> {
                 .await
                 .unwrap();
             let heard = async { while listener.next().await.as_ref() != Some(&mark) {} };
-            if tokio::time::timeout(Duration::from_millis(200), heard)
-                .await
-                .is_ok()
-            {
+            let heard = tokio::time::timeout(Duration::from_millis(200), heard).await;
+            // What comes in while the subscription is being made may be heard before the word that something was missed.
+            if heard.is_ok() && listener.is_quiet().await {
                 break;
             }
         }
         listener
+    }
+
+    /// Whether nothing comes for a while, and nothing was missed meanwhile.
+    async fn is_quiet(&mut self) -> bool {
+        tokio::time::timeout(SETTLED, self.next()).await.is_err()
     }
 
     /// The next event; `None` if some may have been missed.
