@@ -54,7 +54,7 @@ model-full: ## the searches of the model that take minutes
 	$(CARGO) test --locked --release -p natsgate-model --test holds -- --ignored --nocapture --test-threads=1
 
 test-faults: setup ## SEEDS (500) schedules of faults, drawn from seeds from FIRST (1) on: no session may hold what was revoked
-	FAULTS_SEEDS=$(SEEDS) FAULTS_FIRST=$(FIRST) $(CARGO) test --locked --test faults -- --ignored --nocapture
+	FAULTS_SEEDS=$(SEEDS) FAULTS_FIRST=$(FIRST) $(CARGO) test --locked --workspace --test faults -- --ignored --nocapture
 
 doc: ## build the documentation, warnings denied
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
