@@ -105,6 +105,7 @@ fn settings(issuer: KeyPair) -> ShimSettings {
             ca_file: None,
             client_certificate: None,
         },
+        operators: Vec::new(),
         system_account: None,
         system: None,
         eviction: None,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use natsgate_accounts::{RootSecret, ScopedKeys};
 use natsgate_claims::{KeyPair, Role, XKeyPair, check_public_key};
 use natsgate_shim::decision_point::EndpointTls;
 use natsgate_shim::settings::TargetSigner;
@@ -188,6 +189,11 @@ pub struct OperatorModeConfig {
     pub callout_account: String,
     /// The seed (`SA…`) of that account, or of one of its signing keys.
     pub signing_seed: Secret,
+    /// The operator's public key (`O…`) and those of its signing keys: whose word an account JWT is. Needed where policies name
+    /// templates or an account's default permissions; the shim then reads the accounts' JWTs from the servers, by `shim.system`.
+    #[serde(default, deserialize_with = "list")]
+    #[schemars(with = "OrText<Vec<String>>")]
+    pub operators: Vec<String>,
 }
 
 /// An account grants may lead into.
@@ -200,6 +206,10 @@ pub struct AccountConfig {
     pub account: Option<String>,
     /// In operator mode: its seed (`SA…`), or that of one of its plain signing keys.
     pub signing_seed: Option<Secret>,
+    /// What the keys of its templates are derived from, the newest first: 32 bytes or more each (`openssl rand -base64 32`), the
+    /// same for every shim and for the account writer. None where no policy names a template of the account.
+    #[serde(default)]
+    pub root_secrets: Vec<Secret>,
 }
 
 /// Decision services over gRPC.
@@ -298,6 +308,11 @@ impl ShimConfig {
             issuing,
             xkey,
             accounts,
+            operators: self
+                .operator_mode
+                .as_ref()
+                .map(|mode| mode.operators.clone())
+                .unwrap_or_default(),
             system_account: self.system_account.clone(),
             max_session: self.max_session,
             bounds: Bounds {
@@ -324,6 +339,17 @@ impl ShimConfig {
             (None, Some(mode)) => {
                 check_public_key(&mode.callout_account, Role::Account)
                     .map_err(|error| Problem::new("shim.operator_mode.callout_account", error))?;
+                for (index, operator) in mode.operators.iter().enumerate() {
+                    check_public_key(operator, Role::Operator).map_err(|error| {
+                        Problem::new(format!("shim.operator_mode.operators[{index}]"), error)
+                    })?;
+                }
+                if self.system.is_none() && !mode.operators.is_empty() {
+                    return Err(Problem::new(
+                        "shim.operator_mode.operators",
+                        "is set without shim.system, by which account JWTs are read from the servers; set shim.system",
+                    ));
+                }
                 let Secret(seed) = &mode.signing_seed;
                 let signer = KeyPair::from_seed(seed, Role::Account)
                     .map_err(|error| Problem::new("shim.operator_mode.signing_seed", error))?;
@@ -380,11 +406,11 @@ impl ShimConfig {
             ));
         }
         let signer = match (&self.operator_mode, &config.account, &config.signing_seed) {
-            (None, None, None) => None,
+            (None, None, None) if config.root_secrets.is_empty() => None,
             (None, _, _) => {
                 return Err(Problem::new(
                     key,
-                    "account and signing_seed belong to operator_mode; in config mode the issuer signs",
+                    "account, signing_seed and root_secrets belong to operator_mode; in config mode the issuer signs",
                 ));
             }
             (Some(mode), Some(account), Some(Secret(seed))) => {
@@ -398,9 +424,16 @@ impl ShimConfig {
                 }
                 let signing = KeyPair::from_seed(seed, Role::Account)
                     .map_err(|error| Problem::new(format!("{key}.signing_seed"), error))?;
+                if mode.operators.is_empty() && !config.root_secrets.is_empty() {
+                    return Err(Problem::new(
+                        format!("{key}.root_secrets"),
+                        "is set without shim.operator_mode.operators, whose word the account's templates are; set them",
+                    ));
+                }
                 Some(TargetSigner {
                     account: account.clone(),
                     key: signing,
+                    scoped: Arc::new(scoped_keys(account, &config.root_secrets, key)?),
                 })
             }
             (Some(_), _, _) => {
@@ -444,6 +477,21 @@ impl ShimConfig {
         })?;
         config.connect(base)
     }
+}
+
+/// The keys of the templates of `account`, which stands at `key`, from its root secrets.
+fn scoped_keys(account: &str, secrets: &[Secret], key: &str) -> Result<ScopedKeys, Problem> {
+    let mut read = Vec::new();
+    for (index, Secret(text)) in secrets.iter().enumerate() {
+        let secret = RootSecret::new(text.clone());
+        read.push(secret.map_err(|error| Problem::new(format!("{key}.root_secrets[{index}]"), error))?);
+    }
+    let mut read = read.into_iter();
+    let keys = match read.next() {
+        Some(current) => ScopedKeys::new(account, current, read.collect()),
+        None => ScopedKeys::without_secrets(account),
+    };
+    keys.map_err(|error| Problem::new(format!("{key}.root_secrets"), error))
 }
 
 impl DecisionEndpointsConfig {

@@ -63,6 +63,8 @@ fn scripted(name: &str) -> UserPermissionLimits {
     let mut rights = UserPermissionLimits::unlimited();
     rights.publish.allow = after("--allow-pub");
     rights.subscribe.allow = after("--allow-sub");
+    rights.publish.allow.extend(after("--allow-pubsub"));
+    rights.subscribe.allow.extend(after("--allow-pubsub"));
     rights.publish.deny = after("--deny-pubsub");
     rights.subscribe.deny = after("--deny-pubsub");
     rights.bearer_token = command.contains(" --bearer");

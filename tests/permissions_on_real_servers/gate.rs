@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_nats::{Client, ConnectOptions};
 use data_encoding::BASE64URL_NOPAD;
 use futures::StreamExt;
+use natsgate_accounts::ScopedKeys;
 use natsgate_claims::{ClaimsToSign, KeyPair, Role, UserBody, UserPermissionLimits, encode};
 use natsgate_core::{Clock, Connection, Identity, Membership, Principal, SystemClock};
 use natsgate_decision::convert::{self, Beside};
@@ -87,6 +88,7 @@ impl Gate {
         let signer = TargetSigner {
             account: app.key.public_key().to_owned(),
             key: app.signing_key.clone(),
+            scoped: Arc::new(ScopedKeys::without_secrets(app.key.public_key()).unwrap()),
         };
         let account = TargetAccount {
             name: "APP".into(),
@@ -217,6 +219,7 @@ fn settings(issuing: Issuing, account: TargetAccount) -> Arc<ShimSettings> {
         issuing,
         xkey: None,
         accounts: vec![account],
+        operators: Vec::new(),
         max_session: Duration::from_secs(24 * 3600),
         bounds: Bounds {
             max_in_flight: 1,

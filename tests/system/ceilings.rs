@@ -260,6 +260,7 @@ async fn a_callout_user_that_may_not_subscribe_is_noticed() {
     let cluster = Cluster {
         nats,
         keys: Keys::Config(Box::new(keys)),
+        pushes: false,
     };
     let said = ends(&cluster.shim_section()).await;
     assert!(

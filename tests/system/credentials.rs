@@ -82,6 +82,7 @@ async fn tls_with_client_certificates() {
     let cluster = Cluster {
         nats,
         keys: Keys::Config(Box::new(keys)),
+        pushes: false,
     };
     let (foreign, port) = Foreign::serve(everything("APP")).await;
 

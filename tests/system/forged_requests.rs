@@ -67,6 +67,7 @@ impl Setup {
         let cluster = Cluster {
             nats,
             keys: Keys::Config(Box::new(keys)),
+            pushes: false,
         };
         let gateway = Gateway::all(&cluster, provider.issuer()).await;
         Self {

@@ -38,12 +38,19 @@ pub enum Mode {
     Operator,
     /// Operator mode in which clients need no sentinel credentials.
     OperatorWithDefaultSentinel,
+    /// That, and account JWTs that can be pushed: the shim reads them, and has a root secret for APP.
+    OperatorWithPushes,
 }
+
+/// The root secret of APP's templates.
+pub const ROOT_SECRET: &str = "only for these tests, 32 bytes at least";
 
 /// A nats-server set up for a callout, and what a shim needs to know of it.
 pub struct Cluster {
     pub nats: NatsServer,
     pub keys: Keys,
+    /// Whether the shim is to read account JWTs.
+    pub pushes: bool,
 }
 
 pub enum Keys {
@@ -73,11 +80,11 @@ impl Cluster {
                 let config = keys.server_config();
                 (Keys::Config(Box::new(keys)), config)
             }
-            Mode::Operator | Mode::OperatorWithDefaultSentinel => {
-                let default_sentinel = mode == Mode::OperatorWithDefaultSentinel;
+            Mode::Operator | Mode::OperatorWithDefaultSentinel | Mode::OperatorWithPushes => {
                 let options = OperatorModeOptions {
                     xkey,
-                    default_sentinel,
+                    default_sentinel: mode != Mode::Operator,
+                    full_resolver: mode == Mode::OperatorWithPushes,
                     ..Default::default()
                 };
                 let keys = OperatorMode::generate(options).unwrap();
@@ -85,6 +92,7 @@ impl Cluster {
                 (Keys::Operator(Box::new(keys)), config)
             }
         };
+        let pushes = mode == Mode::OperatorWithPushes;
         // A large token has to fit into CONNECT to reach the callout at all.
         let config = format!("{config}\nmax_control_line: 262144\n");
         let options = change(NatsServerOptions {
@@ -92,7 +100,7 @@ impl Cluster {
             ..Default::default()
         });
         let nats = NatsServer::start(options).await.unwrap();
-        Self { nats, keys }
+        Self { nats, keys, pushes }
     }
 
     /// The `shim` section for this server, without its `decision`.
@@ -128,9 +136,17 @@ impl Cluster {
                 }
                 let seed = keys.callout_account.seed().unwrap();
                 let account = keys.callout_account.public_key();
+                let (operators, secrets) = if self.pushes {
+                    (
+                        format!(", operators: [{}]", keys.operator.public_key()),
+                        format!(", root_secrets: ['{ROOT_SECRET}']"),
+                    )
+                } else {
+                    (String::new(), String::new())
+                };
                 writeln!(
                     text,
-                    "  operator_mode: {{ callout_account: {account}, signing_seed: {} }}",
+                    "  operator_mode: {{ callout_account: {account}, signing_seed: {}{operators} }}",
                     seed.expose_secret()
                 )
                 .unwrap();
@@ -139,7 +155,7 @@ impl Cluster {
                 let account = app.key.public_key();
                 writeln!(
                     text,
-                    "  accounts: [{{ name: APP, account: {account}, signing_seed: {} }}]",
+                    "  accounts: [{{ name: APP, account: {account}, signing_seed: {}{secrets} }}]",
                     seed.expose_secret()
                 )
                 .unwrap();

@@ -76,6 +76,7 @@ async fn a_client_certificate_is_somebody() {
     let cluster = Cluster {
         nats: NatsServer::start(options).await.unwrap(),
         keys: Keys::Config(Box::new(keys)),
+        pushes: false,
     };
     let tls = "tls: { required: true, ca_file: ca.pem, cert_file: client.pem, key_file: client.key }";
     let section = cluster

@@ -30,3 +30,4 @@ mod revoke_command;
 mod revoke_direct;
 mod security_events;
 mod shared_state;
+mod written_rights;

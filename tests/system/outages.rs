@@ -322,6 +322,7 @@ async fn while_the_system_account_is_silent_clients_are_kicked_not_denied() {
     let cluster = Cluster {
         nats,
         keys: Keys::Config(Box::new(keys)),
+        pushes: false,
     };
 
     // It watches through one server and kicks through the other.
@@ -386,6 +387,7 @@ async fn everything_that_has_come_when_it_is_told_to_stop_is_answered() {
     let cluster = Arc::new(Cluster {
         nats,
         keys: Keys::Config(Box::new(keys)),
+        pushes: false,
     });
     let mut gateway = Gateway::all(&cluster, provider.issuer()).await;
     let token = provider.issue(alice()).unwrap();

@@ -62,7 +62,9 @@ nsc add user --account SYS --name watch \
   --allow-sub '$SYS.SERVER.*.STATSZ' --allow-sub '$SYS.SERVER.*.SHUTDOWN' \
   --allow-sub '$SYS.ACCOUNT.*.CONNECT' --allow-sub '$SYS.ACCOUNT.*.DISCONNECT' --allow-sub '_INBOX.natsgate.>' \
   --allow-pub '$SYS.REQ.SERVER.*.IDZ' --allow-pub '$SYS.REQ.SERVER.*.CONNZ' \
-  --allow-pub '$SYS.REQ.SERVER.*.STATSZ' --allow-pub '$SYS.REQ.USER.INFO'
+  --allow-pub '$SYS.REQ.SERVER.*.STATSZ' --allow-pub '$SYS.REQ.USER.INFO' \
+  --allow-pub '$SYS.REQ.SERVER.*.ACCOUNTZ' --allow-pub '$SYS.REQ.ACCOUNT.*.CLAIMS.LOOKUP' \
+  --allow-sub '$SYS.REQ.CLAIMS.UPDATE' --allow-sub '$SYS.REQ.ACCOUNT.*.CLAIMS.UPDATE'
 
 # Kicks: closes connections that cannot be answered in time, and those that rest on what was revoked.
 nsc add user --account SYS --name evict \
@@ -71,7 +73,8 @@ nsc add user --account SYS --name evict \
 
 # For the day the callout is down. APP has no callout of its own, so the server lets in whoever has a user JWT of APP's own
 # making, and natsgate is not asked. (So does any other user that nsc adds to APP: add no others.)
-nsc add user --account APP --name break-glass
+# With permissions of its own: without any it would get the account's default permissions.
+nsc add user --account APP --name break-glass --allow-pubsub '>'
 
 creds AUTH callout secrets/callout.creds
 creds AUTH sentinel sentinel.creds

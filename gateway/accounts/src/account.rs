@@ -63,6 +63,7 @@ pub struct ManagedAccount {
     keys: Arc<ScopedKeys>,
     templates: BTreeMap<TemplateName, TemplateState>,
     size_when_read: Option<usize>,
+    issued_at: Option<i64>,
 }
 
 impl ManagedAccount {
@@ -73,6 +74,7 @@ impl ManagedAccount {
             keys,
             templates: BTreeMap::new(),
             size_when_read: None,
+            issued_at: None,
         }
     }
 
@@ -100,11 +102,13 @@ impl ManagedAccount {
                 issuer: claims.issuer,
             });
         }
+        let issued_at = Some(claims.issued_at);
         let mut account = Self {
             claims: claims.into(),
             keys,
             templates: BTreeMap::new(),
             size_when_read: Some(token.len()),
+            issued_at,
         };
         let mut seen = BTreeSet::new();
         for key in account
@@ -135,6 +139,11 @@ impl ManagedAccount {
     /// How many bytes the JWT had that was read; `None` for an account that is new.
     pub fn size_when_read(&self) -> Option<usize> {
         self.size_when_read
+    }
+
+    /// When the JWT that was read was issued, in seconds since the Unix epoch; `None` for an account that is new.
+    pub fn issued_at(&self) -> Option<i64> {
+        self.issued_at
     }
 
     /// The account JWT as `operator` (a public key) would sign it at `now`: its size, and what to sign.

@@ -42,6 +42,11 @@ pub enum KeysError {
     /// A root secret is there twice.
     #[error("one of the account's root secrets is there twice; list every secret once, the newest first")]
     Twice,
+    /// There is no root secret.
+    #[error(
+        "the account has no root secret, so there are no scoped signing keys: configure its root_secrets"
+    )]
+    NoSecret,
     /// The account is not named by its public key.
     #[error("deriving scoped signing keys: the account: {0}")]
     Account(KeyError),
@@ -95,8 +100,8 @@ pub enum MadeBy {
 /// The scoped signing keys of one account.
 pub struct ScopedKeys {
     account: String,
-    current: RootSecret,
-    older: Vec<RootSecret>,
+    /// The newest first.
+    secrets: Vec<RootSecret>,
 }
 
 impl ScopedKeys {
@@ -109,20 +114,28 @@ impl ScopedKeys {
         current: RootSecret,
         older: Vec<RootSecret>,
     ) -> Result<Self, KeysError> {
-        let account = account.into();
-        check_public_key(&account, Role::Account).map_err(KeysError::Account)?;
-        let mut others: &[RootSecret] = &older;
-        let mut secret = &current;
-        while let Some((next, rest)) = others.split_first() {
+        let mut keys = Self::without_secrets(account)?;
+        keys.secrets = std::iter::once(current).chain(older).collect();
+        let mut rest: &[RootSecret] = &keys.secrets;
+        while let Some((secret, others)) = rest.split_first() {
             if others.iter().any(|other| other.bytes() == secret.bytes()) {
                 return Err(KeysError::Twice);
             }
-            (secret, others) = (next, rest);
+            rest = others;
         }
+        Ok(keys)
+    }
+
+    /// No keys at all: for an account that is read and has no templates of natsgate's.
+    ///
+    /// # Errors
+    /// [`KeysError::Account`].
+    pub fn without_secrets(account: impl Into<String>) -> Result<Self, KeysError> {
+        let account = account.into();
+        check_public_key(&account, Role::Account).map_err(KeysError::Account)?;
         Ok(Self {
             account,
-            current,
-            older,
+            secrets: Vec::new(),
         })
     }
 
@@ -134,9 +147,10 @@ impl ScopedKeys {
     /// The key of `generation` of `template`, made by the current secret.
     ///
     /// # Errors
-    /// [`KeysError::Derivation`].
+    /// [`KeysError::NoSecret`] and [`KeysError::Derivation`].
     pub fn derive(&self, template: &TemplateName, generation: Generation) -> Result<KeyPair, KeysError> {
-        self.derive_from(&self.current, template, generation)
+        let current = self.secrets.first().ok_or(KeysError::NoSecret)?;
+        self.derive_from(current, template, generation)
     }
 
     /// The key of `generation` of `template` whose public half is `public_key`, and which secret made it; `None` if none
@@ -150,10 +164,9 @@ impl ScopedKeys {
         generation: Generation,
         public_key: &str,
     ) -> Result<Option<(KeyPair, MadeBy)>, KeysError> {
-        let older = self.older.iter().enumerate();
-        let older = older.map(|(index, secret)| (secret, MadeBy::Older(index)));
-        for (secret, made_by) in std::iter::once((&self.current, MadeBy::Current)).chain(older) {
+        for (index, secret) in self.secrets.iter().enumerate() {
             let key = self.derive_from(secret, template, generation)?;
+            let made_by = index.checked_sub(1).map_or(MadeBy::Current, MadeBy::Older);
             if key.public_key() == public_key {
                 return Ok(Some((key, made_by)));
             }
@@ -195,7 +208,7 @@ impl fmt::Debug for ScopedKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ScopedKeys")
             .field("account", &self.account)
-            .field("older", &self.older.len())
+            .field("secrets", &self.secrets.len())
             .finish_non_exhaustive()
     }
 }

@@ -6,47 +6,11 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
-use std::str::FromStr;
+
+pub use natsgate_core::TemplateName;
 
 /// What the roles of natsgate's keys begin with.
 const PREFIX: &str = "natsgate";
-
-/// The longest name of a template, in bytes.
-pub const MAX_TEMPLATE_NAME: usize = 64;
-
-/// The name of a template: 1 to 64 of `A-Z`, `a-z`, `0-9`, `_` and `-`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TemplateName(String);
-
-/// A text that is no name of a template. Does not hold the text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a template's name has 1 to 64 characters from A-Z, a-z, 0-9, '_' and '-'")]
-pub struct NotATemplateName;
-
-impl TemplateName {
-    /// The name's text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for TemplateName {
-    type Err = NotATemplateName;
-
-    fn from_str(text: &str) -> Result<Self, NotATemplateName> {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-        let fits = (1..=MAX_TEMPLATE_NAME).contains(&text.len());
-        (fits && text.bytes().all(plain))
-            .then(|| Self(text.to_owned()))
-            .ok_or(NotATemplateName)
-    }
-}
-
-impl fmt::Display for TemplateName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// Which version of a template a key stands for: 1, 2, 3, …
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -112,16 +76,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn names_are_read_or_refused() {
-        for good in ["a", "Project_member-2", &"x".repeat(64)] {
-            assert_eq!(good.parse::<TemplateName>().unwrap().as_str(), good);
-        }
-        for bad in ["", "a.b", "a b", "é", "a\n", "a/b", "{{x}}", &"x".repeat(65)] {
-            assert_eq!(bad.parse::<TemplateName>(), Err(NotATemplateName), "{bad:?}");
-        }
-    }
 
     #[test]
     fn only_one_text_is_a_role() {

@@ -21,7 +21,8 @@ mod tags;
 use natsgate_core::{Limits, Permissions};
 
 pub use error::{EntryError, TemplateError};
-pub use function::{FunctionError, TagName};
+pub use function::FunctionError;
+pub use natsgate_core::TagName;
 pub use scope::NotOurs;
 pub(crate) use scope::{closed, is_closed, read};
 pub use tags::{AccountFacts, TagValues, TagsError};

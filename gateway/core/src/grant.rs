@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use crate::limits::Limits;
-use crate::permissions::Permissions;
 use crate::principal::Principal;
+use crate::rights::Rights;
 
 /// The answer "yes, and exactly this".
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,9 +13,9 @@ pub struct Grant {
     pub account: String,
     /// Who it is for.
     pub principal: Principal,
-    /// What it may publish and subscribe to.
-    pub permissions: Permissions,
-    /// What bounds it beside subjects.
+    /// What it may publish and subscribe to, or where that is written.
+    pub rights: Rights,
+    /// What bounds it beside subjects. With a template, only what the server leaves to the shim: kinds of connection and networks.
     pub limits: Limits,
     /// When the session ends at the latest: never after the credential's own expiry.
     pub expires_at: SystemTime,

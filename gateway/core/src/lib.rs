@@ -32,6 +32,7 @@ pub mod reach;
 pub mod revision;
 pub mod revocation;
 pub mod revocation_log;
+pub mod rights;
 pub mod sealing;
 pub mod subject;
 
@@ -70,5 +71,6 @@ pub use reach::{Names, Reach};
 pub use revision::{Epoch, NotARevision, Revision};
 pub use revocation::{Change, EntryId, LogEntry, Pace, PolicyGeneration, Selector};
 pub use revocation_log::{Appended, Head, Idempotency, LogError, LogPage, NewEntry, RevocationLog, Witness};
+pub use rights::{NotATemplateName, Rights, TagName, TagValues, TemplateName, TemplateUse};
 pub use sealing::{NotSealed, Sealing};
 pub use subject::{QueueGroup, Subject, SubjectError, UnsafeToken};

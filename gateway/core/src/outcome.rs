@@ -47,6 +47,8 @@ pub enum DenialReason {
     AccountConflict,
     /// The limits of the matching rules leave nothing: no connection type, network or time in common.
     LimitsConflict,
+    /// Matching rules give what cannot be given together: two templates, or a template and subjects of the session's own.
+    RightsConflict,
     /// The client does not come from a network its session is limited to.
     SourceNotAllowed,
     /// The connection is of a type its session is not limited to.
@@ -87,6 +89,7 @@ impl DenialReason {
             Self::MissingValue => "missing_value",
             Self::AccountConflict => "account_conflict",
             Self::LimitsConflict => "limits_conflict",
+            Self::RightsConflict => "rights_conflict",
             Self::SourceNotAllowed => "source_not_allowed",
             Self::ConnectionTypeNotAllowed => "connection_type_not_allowed",
             Self::InactiveToken => "inactive_token",

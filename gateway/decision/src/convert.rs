@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use natsgate_core::{
     CertificateChain, Concern, Connection, Denial, Grant, Limits, NotARevision, Permissions, Principal,
-    ResponsePermission, Revision, SubscribeSubject, TimeWindow,
+    ResponsePermission, Revision, Rights, SubscribeSubject, TemplateUse, TimeWindow,
 };
 use natsgate_proto::v1;
 
@@ -78,10 +78,17 @@ pub fn grant(grant: Grant, beside: Beside) -> v1::Grant {
         concerns,
         basis,
     } = beside;
+    let (permissions, template, account_defaults) = match grant.rights {
+        Rights::Own(own) => (Some(permissions(own)), None, false),
+        Rights::Template(used) => (None, Some(template_use(used)), false),
+        Rights::AccountDefaults => (None, None, true),
+    };
     v1::Grant {
         account: grant.account,
         principal: Some(principal(grant.principal)),
-        permissions: Some(permissions(grant.permissions)),
+        permissions,
+        template,
+        account_defaults,
         limits: Some(limits(grant.limits)),
         expires_at: Some(timestamp(grant.expires_at)),
         policy_digest: grant.policy_digest,
@@ -125,6 +132,19 @@ pub(crate) fn principal(principal: Principal) -> v1::Principal {
     v1::Principal {
         issuer: principal.issuer,
         subject: principal.subject,
+    }
+}
+
+fn template_use(used: TemplateUse) -> v1::TemplateUse {
+    let tags = used.tags.into_iter().flat_map(|(name, values)| {
+        values.into_iter().map(move |value| v1::TemplateTag {
+            name: name.to_string(),
+            value,
+        })
+    });
+    v1::TemplateUse {
+        name: used.template.to_string(),
+        tags: tags.collect(),
     }
 }
 

@@ -5,13 +5,15 @@ mod limits;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use natsgate_core::ResponsePermission;
+use natsgate_core::{Limits, ResponsePermission, TagName};
 use sha2::{Digest, Sha256};
 
 use crate::condition::{self, Condition, Used, Written};
-use crate::document::{MembershipFilter, OneOrMany, PolicyDocument, ResponsesRule, Rule, SubscribeEntry};
+use crate::document::{
+    MembershipFilter, OneOrMany, PolicyDocument, ResponsesRule, Rule, SubscribeEntry, TemplateRule,
+};
 use crate::error::PolicyError;
-use crate::policy::{CompiledRule, Filter, Policy, SubscribeTemplate};
+use crate::policy::{CompiledRule, CompiledTemplate, Filter, Policy, SubscribeTemplate};
 use crate::template::{Scope, Template, TemplateError};
 
 /// The most rules of a policy.
@@ -152,6 +154,10 @@ fn compile_rule(rule: &Rule, when: Option<Condition>, key: &str, errors: &mut Er
         .responses
         .as_ref()
         .and_then(|responses| permission(responses, &format!("{key}.responses"), errors));
+    let template = rule
+        .template
+        .as_ref()
+        .and_then(|template| account_template(template, &format!("{key}.template"), scope, errors));
     let (limits, expires_in) = rule
         .limits
         .as_ref()
@@ -161,10 +167,11 @@ fn compile_rule(rule: &Rule, when: Option<Condition>, key: &str, errors: &mut Er
     if gives.is_empty() && takes.is_empty() {
         errors.add(
             key,
-            "the rule does nothing: give it publish, subscribe, responses, limits or account, or leave it out",
+            "the rule does nothing: give it publish, subscribe, responses, template, account_defaults, limits or account, or \
+             leave it out",
         );
     }
-    CompiledRule {
+    let compiled = CompiledRule {
         name: rule.name.as_str().into(),
         for_each,
         when,
@@ -174,11 +181,76 @@ fn compile_rule(rule: &Rule, when: Option<Condition>, key: &str, errors: &mut Er
         subscribe_allow,
         subscribe_deny,
         responses,
+        template,
+        account_defaults: rule.account_defaults,
         limits,
         expires_in,
         gives: gives.into(),
         takes: takes.into(),
+    };
+    one_place(&compiled, key, errors);
+    compiled
+}
+
+/// What a session may do stands in one place: in the rules, in a template of the account, or in the account's defaults.
+fn one_place(rule: &CompiledRule, key: &str, errors: &mut Errors) {
+    let places = [
+        rule.has_subjects(),
+        rule.template.is_some(),
+        rule.account_defaults,
+    ];
+    if places.into_iter().filter(|place| *place).count() > 1 {
+        errors.add(
+            key,
+            "only one of these says what a session may do: publish, subscribe and responses; template; account_defaults",
+        );
     }
+    if let Some(what) = rule
+        .limits
+        .as_ref()
+        .filter(|_| rule.template.is_some())
+        .and_then(template_takes)
+    {
+        errors.add(
+            format!("{key}.limits.{what}"),
+            "nats-server takes it from the template alone; write it there",
+        );
+    }
+}
+
+/// What of `limits` a nats-server takes from a session's template and from nowhere else, if there is any of it.
+pub(crate) fn template_takes(limits: &Limits) -> Option<&'static str> {
+    [
+        (limits.subscriptions.is_some(), "subscriptions"),
+        (limits.payload.is_some(), "payload"),
+        (limits.data.is_some(), "data"),
+        (limits.times.is_some(), "times"),
+    ]
+    .into_iter()
+    .find_map(|(is_set, name)| is_set.then_some(name))
+}
+
+fn account_template(
+    written: &TemplateRule,
+    key: &str,
+    scope: Scope,
+    errors: &mut Errors,
+) -> Option<CompiledTemplate> {
+    let name = errors.take(&format!("{key}.name"), written.name.parse());
+    let mut tags = Vec::new();
+    for (tag, source) in &written.tags {
+        let key = format!("{key}.tags.{tag}");
+        let Some(tag) = TagName::parse(tag) else {
+            errors.add(
+                key,
+                "a tag's name has 1 to 64 characters from a-z, 0-9, '_' and '-'",
+            );
+            continue;
+        };
+        let value = errors.take(&key, Template::parse_name(source, scope))?;
+        tags.push((tag, value));
+    }
+    Some(CompiledTemplate { name: name?, tags })
 }
 
 fn filter(written: &MembershipFilter, key: &str, errors: &mut Errors) -> Filter {
@@ -286,6 +358,16 @@ fn said(rule: &Rule) -> (Vec<String>, Vec<String>) {
             "responses {} within {}",
             responses.max_messages, responses.ttl
         ));
+    }
+    if let Some(template) = &rule.template {
+        let tags = template
+            .tags
+            .iter()
+            .map(|(name, value)| format!(" {name}:{value}"));
+        gives.push(format!("template {}{}", template.name, tags.collect::<String>()));
+    }
+    if rule.account_defaults {
+        gives.push("the account's default permissions".to_owned());
     }
     if let Some(limits) = &rule.limits {
         takes.extend(limits::said(limits));

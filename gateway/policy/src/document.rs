@@ -7,6 +7,8 @@
 mod entry;
 mod period;
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +58,14 @@ pub struct Rule {
     /// Permission to answer requests on their reply subjects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub responses: Option<ResponsesRule>,
+    /// A template of the account: what the session may do stands there, and changes there. Instead of publish, subscribe and
+    /// responses, of this rule and of every other that matches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<TemplateRule>,
+    /// The account's default permissions: what the session may do stands there, and changes there, under open connections
+    /// where the nats-server can. Instead of publish, subscribe, responses and template.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub account_defaults: bool,
     /// Bounds beside subjects. Of several rules' bounds the strictest holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<LimitsRule>,
@@ -123,6 +133,23 @@ impl Default for ResponsesRule {
             ttl: Period::from_secs(120),
         }
     }
+}
+
+/// A template of the account (`natsgate account`), and what this session puts into it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TemplateRule {
+    /// Its name. Matching rules must not differ in it.
+    pub name: String,
+    /// The session's tags, by name: a subject template of one token each. What matching rules give adds up, so that a rule
+    /// repeated for memberships gives a value for each.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Bounds of a session beside its subjects. What is left out is not bounded by this rule.

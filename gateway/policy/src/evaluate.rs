@@ -294,7 +294,8 @@ impl CompiledRule {
         let count = self.publish_allow.len()
             + self.publish_deny.len()
             + self.subscribe_allow.len()
-            + self.subscribe_deny.len();
+            + self.subscribe_deny.len()
+            + self.template.as_ref().map_or(0, |template| template.tags.len());
         u64::try_from(count).unwrap_or(u64::MAX)
     }
 }

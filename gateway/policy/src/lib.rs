@@ -33,6 +33,11 @@
 //! - **Subjects**: what any rule allows, less what any rule denies. An empty `allow` allows nothing. Nobody gets in
 //!   without a rule that matches and allows at least one subject: rules that only deny, limit, answer or name an
 //!   account let nobody in (`no_rule_matched`).
+//! - **Templates and default permissions**: instead of subjects a rule may say where they stand: `template: { name: member,
+//!   tags: { project: "{membership.id}" } }`, a template of the account JWT, or `account_defaults: true`, the account's default
+//!   permissions. A session has one of them, or subjects from rules: rules that match and differ in that deny everything
+//!   (`rights_conflict`). Tags add up. With a template, rules may limit connection_types, source_networks and expires_in; what
+//!   else there is to limit, nats-server takes from the template alone.
 //! - **Account**: the one that rules name; the document's own if none does. Two different ones: `account_conflict`.
 //! - **Limits**: the smallest number; the kinds of connection, networks and times of day that all rules have in common
 //!   (`limits_conflict` if there are none; times must be of one location).

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cel::Env;
-use natsgate_core::{Limits, Membership, ResponsePermission};
+use natsgate_core::{Limits, Membership, ResponsePermission, TagName, TemplateName};
 
 use crate::compile;
 use crate::condition::{Condition, Used};
@@ -38,6 +38,8 @@ pub(crate) struct CompiledRule {
     pub(crate) subscribe_allow: Vec<SubscribeTemplate>,
     pub(crate) subscribe_deny: Vec<SubscribeTemplate>,
     pub(crate) responses: Option<ResponsePermission>,
+    pub(crate) template: Option<CompiledTemplate>,
+    pub(crate) account_defaults: bool,
     pub(crate) limits: Option<Limits>,
     pub(crate) expires_in: Option<Duration>,
     /// What it gives, for explanations.
@@ -59,6 +61,13 @@ pub(crate) struct Filter {
 pub(crate) struct SubscribeTemplate {
     pub(crate) subject: Template,
     pub(crate) queue: Option<Template>,
+}
+
+/// A template of the account, and what a session puts into it.
+#[derive(Debug)]
+pub(crate) struct CompiledTemplate {
+    pub(crate) name: TemplateName,
+    pub(crate) tags: Vec<(TagName, Template)>,
 }
 
 impl Policy {
@@ -109,9 +118,21 @@ impl Filter {
 }
 
 impl CompiledRule {
-    /// Whether it lets anybody in: whether it allows a subject.
+    /// Whether it lets anybody in: whether it allows a subject, or says where that is written.
     pub(crate) fn allows(&self) -> bool {
-        !self.publish_allow.is_empty() || !self.subscribe_allow.is_empty()
+        !self.publish_allow.is_empty()
+            || !self.subscribe_allow.is_empty()
+            || self.template.is_some()
+            || self.account_defaults
+    }
+
+    /// Whether it says itself what a session may publish and subscribe to.
+    pub(crate) fn has_subjects(&self) -> bool {
+        !self.publish_allow.is_empty()
+            || !self.publish_deny.is_empty()
+            || !self.subscribe_allow.is_empty()
+            || !self.subscribe_deny.is_empty()
+            || self.responses.is_some()
     }
 
     /// Whether leaving it out could leave somebody with more: whether it denies or limits anything.

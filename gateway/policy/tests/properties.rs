@@ -287,7 +287,7 @@ proptest! {
             }
         }
         let Ok(grant) = evaluation.outcome else { return Ok(()) };
-        let permissions = grant.permissions;
+        let permissions = grant.rights.own().unwrap();
         prop_assert!(case.account.allows(&grant.account), "account {:?}", grant.account);
         prop_assert!(!permissions.publish.allow.is_empty());
         for subject in &permissions.publish.allow {

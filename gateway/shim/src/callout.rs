@@ -9,6 +9,7 @@ use async_nats::{Client, Message, Subscriber};
 use futures::{FutureExt, StreamExt};
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
+use natsgate_accounts::ManagedAccount;
 use natsgate_core::{Clock, Deadline};
 use natsgate_proto::v1;
 use tokio::sync::Semaphore;
@@ -16,10 +17,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
+use crate::account_views::AccountViews;
 use crate::ceilings;
 use crate::decision_point::{Answer, DecisionPoint};
 use crate::enforce::Counters;
 use crate::evict::{Evictor, Kicked};
+use crate::grant;
 use crate::mint::{self, Naming};
 use crate::nats::{is_connected, round_trip};
 use crate::request::{self, OpenedRequest, RequestError};
@@ -70,6 +73,8 @@ pub struct Callout {
     pub client: Client,
     /// Knows the servers, where there is a system connection.
     pub servers: Option<Servers>,
+    /// What servers have in force of accounts, where there is a system connection and an operator is known.
+    pub views: Option<Arc<AccountViews>>,
     /// Gives back what cannot be answered, where there is a system connection.
     pub evictor: Option<Evictor>,
     /// The user nkeys asked about lately; a server makes a new one for every connection.
@@ -376,7 +381,11 @@ impl Callout {
                 Ok(answer) => answer,
                 Err(error) => return unanswered(error.to_string()),
             };
-            let (payload, lets_in) = match self.reply(opened, &answer, asked) {
+            let account = match self.account_jwt(opened, &answer, deadline).await {
+                Ok(account) => account,
+                Err(why) => return unanswered(why),
+            };
+            let (payload, lets_in) = match self.reply(opened, &answer, account.as_deref(), asked) {
                 Ok(Reply::Send { payload, lets_in }) => (payload, lets_in),
                 Ok(Reply::Nothing) => return (Ended::Answered, false),
                 Ok(Reply::AskAgain(again)) => {
@@ -403,9 +412,42 @@ impl Callout {
         }
     }
 
+    /// The account's JWT as the server has it in force, where the grant says that what it gives is written there.
+    async fn account_jwt(
+        &self,
+        opened: &OpenedRequest,
+        answer: &Answer,
+        deadline: Deadline,
+    ) -> Result<Option<Arc<ManagedAccount>>, String> {
+        let Some(grant) = answer
+            .outcome
+            .as_ref()
+            .ok()
+            .filter(|grant| grant::is_written(grant))
+        else {
+            return Ok(None);
+        };
+        // One that is not the shim's to give, or has no JWT, is refused when the grant is read.
+        let target = ceilings::account(grant, &self.settings.accounts)
+            .ok()
+            .and_then(|target| target.signer.as_ref());
+        let (Some(views), Some(target)) = (&self.views, target) else {
+            return Ok(None);
+        };
+        let server = &opened.body.server_id.id;
+        let view = views.at(server, &target.scoped, deadline).await;
+        view.map(Some).map_err(|error| error.to_string())
+    }
+
     /// What the server is sent: the user JWT for a grant within the ceilings that still holds, a denial for everything else. A
     /// user JWT larger than the server takes is a denial: trying again would not make it smaller.
-    fn reply(&self, opened: &OpenedRequest, answer: &Answer, asked: Asked) -> Result<Reply, String> {
+    fn reply(
+        &self,
+        opened: &OpenedRequest,
+        answer: &Answer,
+        account: Option<&ManagedAccount>,
+        asked: Asked,
+    ) -> Result<Reply, String> {
         let decision_id = answer.decision_id.as_str();
         let server = &opened.body.server_id.id;
         let client = opened.body.client_info.id;
@@ -432,6 +474,7 @@ impl Callout {
             }
         };
         let naming = Naming {
+            account,
             as_of,
             shim: self.registry.me(),
         };
@@ -439,6 +482,7 @@ impl Callout {
             .and_then(|jwt| Ok((jwt, ceilings::expiry(grant, self.settings.max_session, now)?)));
         let (jwt, expiry) = match minted {
             Ok(minted) => minted,
+            Err(error) if error.may_pass() => return Err(error.to_string()),
             Err(error) => {
                 warn!(decision_id, server, client, %error, "a grant was refused by this shim's ceilings");
                 return refuse();

@@ -21,6 +21,23 @@ pub struct Entitlement {
     expires_at: i64,
 }
 
+/// What of `grant` is written in the account's JWT. A tag may stand in what a template denies, so one more is not known to be wider.
+fn written(grant: &v1::Grant) -> Vec<u8> {
+    let mut template = grant.template.clone();
+    if let Some(template) = &mut template {
+        template
+            .tags
+            .sort_by(|one, other| (&one.name, &one.value).cmp(&(&other.name, &other.value)));
+        template.tags.dedup();
+    }
+    let only = v1::Grant {
+        template,
+        account_defaults: grant.account_defaults,
+        ..Default::default()
+    };
+    only.encode_to_vec()
+}
+
 /// Digests of subjects, sorted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Rules {
@@ -67,6 +84,7 @@ impl Entitlement {
                 &responses.unwrap_or_default(),
                 // Limits that do not bound are as good as none.
                 &limits.unwrap_or_default(),
+                &written(grant),
             ]),
             expires_at,
         }
@@ -206,6 +224,40 @@ mod tests {
         ];
         for (index, change) in narrower.into_iter().enumerate() {
             assert_eq!(before.compare(&grant(change)), Compared::Narrower, "{index}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_in_the_account_is_the_same_or_less() {
+        let used = |name: &str, values: &[&str]| {
+            let tag = |value: &&str| v1::TemplateTag {
+                name: "project".into(),
+                value: (*value).into(),
+            };
+            let grant = v1::Grant {
+                template: Some(v1::TemplateUse {
+                    name: name.into(),
+                    tags: values.iter().map(tag).collect(),
+                }),
+                ..Default::default()
+            };
+            Entitlement::of(&grant, 100)
+        };
+        let before = used("member", &["a", "b"]);
+        assert_eq!(before.compare(&used("member", &["b", "a", "b"])), Compared::Same);
+        let defaults = v1::Grant {
+            account_defaults: true,
+            ..Default::default()
+        };
+        for other in [
+            used("member", &["a"]),
+            used("member", &["a", "b", "c"]),
+            used("owner", &["a", "b"]),
+            Entitlement::of(&defaults, 100),
+            Entitlement::of(&v1::Grant::default(), 100),
+        ] {
+            assert_eq!(before.compare(&other), Compared::Narrower);
+            assert_eq!(other.compare(&before), Compared::Narrower);
         }
     }
 

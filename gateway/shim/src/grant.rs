@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use natsgate_core::{
-    ConnectionType, Limits, Permissions, PublishPermissions, ResponsePermission, Subject,
-    SubscribePermissions, SubscribeSubject, TimeWindow, TimeWindows,
+    ConnectionType, Limits, Permissions, PublishPermissions, ResponsePermission, Rights, Subject,
+    SubscribePermissions, SubscribeSubject, TagName, TagValues, TemplateUse, TimeWindow, TimeWindows,
 };
 use natsgate_proto::v1;
 
@@ -17,6 +17,49 @@ pub struct BadField {
     pub field: &'static str,
     /// What is wrong with it.
     pub why: String,
+}
+
+/// Whether what `grant` gives is written in the account's JWT.
+pub fn is_written(grant: &v1::Grant) -> bool {
+    grant.template.is_some() || grant.account_defaults
+}
+
+/// What `grant` gives, or where that is written.
+///
+/// # Errors
+/// [`BadField`]; also for a grant that says so in two places.
+pub fn rights(grant: &v1::Grant) -> Result<Rights, BadField> {
+    let places = [
+        grant.permissions.is_some(),
+        grant.template.is_some(),
+        grant.account_defaults,
+    ];
+    if places.into_iter().filter(|is_set| *is_set).count() > 1 {
+        let why = "only one of permissions, template and account_defaults may be set";
+        return Err(bad("permissions", why));
+    }
+    if let Some(used) = &grant.template {
+        return template(used).map(Rights::Template);
+    }
+    if grant.account_defaults {
+        return Ok(Rights::AccountDefaults);
+    }
+    permissions(grant).map(Rights::Own)
+}
+
+fn template(used: &v1::TemplateUse) -> Result<TemplateUse, BadField> {
+    let template = used.name.parse().map_err(|why| bad("template.name", why))?;
+    let mut tags = TagValues::new();
+    for tag in &used.tags {
+        let name = TagName::parse(&tag.name).ok_or_else(|| {
+            bad(
+                "template.tags",
+                "a tag's name has 1 to 64 characters from a-z, 0-9, '_' and '-'",
+            )
+        })?;
+        tags.entry(name).or_default().insert(tag.value.clone());
+    }
+    Ok(TemplateUse { template, tags })
 }
 
 /// The permissions of `grant`; none at all if it has none.
@@ -182,6 +225,45 @@ mod tests {
         ] {
             assert!(limits(&grant).is_err(), "{grant:?}");
         }
+    }
+
+    #[test]
+    fn what_a_session_may_do_is_said_in_one_place() {
+        let used = |name: &str, tag: &str| {
+            let tag = v1::TemplateTag {
+                name: tag.into(),
+                value: "x".into(),
+            };
+            Some(v1::TemplateUse {
+                name: name.into(),
+                tags: vec![tag],
+            })
+        };
+        let template = |name: &str, tag: &str| v1::Grant {
+            template: used(name, tag),
+            ..Default::default()
+        };
+        assert!(matches!(
+            rights(&template("member", "project")),
+            Ok(Rights::Template(_))
+        ));
+        for bad in [
+            template("a.b", "project"),
+            template("", "project"),
+            template("member", "P"),
+        ] {
+            assert!(rights(&bad).is_err(), "{bad:?}");
+        }
+        let mut two = template("member", "project");
+        two.account_defaults = true;
+        assert!(rights(&two).is_err());
+        two.account_defaults = false;
+        // Empty ones too: who sends both does not know what he says.
+        two.permissions = Some(v1::Permissions::default());
+        assert!(rights(&two).is_err());
+        two.template = None;
+        two.account_defaults = true;
+        assert!(rights(&two).is_err());
     }
 
     #[test]

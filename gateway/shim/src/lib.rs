@@ -8,9 +8,11 @@
 //!
 //! What was let in is in [`sessions`], kept true by [`watching`] (the servers' events and lists); [`enforce`] holds the revocation
 //! log against it, and [`telling`](self) what came of it goes to the board. [`direct`] closes sessions where all of that is down.
-//! [`account_servers`] is how account JWTs get to the servers and back. Not here: who somebody is and what they may do; no identity code is linked.
+//! [`account_servers`] is how account JWTs get to the servers and back, [`account_views`] what of them each server has in force, and
+//! [`written`] what a grant that names a template of one, or its default permissions, is minted from. Not here: who somebody is and what they may do; no identity code is linked.
 
 pub mod account_servers;
+pub mod account_views;
 pub mod callout;
 pub mod ceilings;
 pub mod decision_point;
@@ -31,6 +33,7 @@ pub mod settings;
 pub mod shim;
 mod telling;
 pub mod watching;
+pub mod written;
 
 pub use account_servers::SystemAccountServers;
 pub use decision_point::{DecisionPoint, Endpoint, Local, Remote, RemoteSettings};

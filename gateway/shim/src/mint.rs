@@ -1,17 +1,20 @@
 //! From a grant to the user JWT, under the shim's ceilings.
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
+use natsgate_accounts::ManagedAccount;
 use natsgate_claims::{
     AuthorizationRequest, ClaimsToSign, EncodeError, KeyPair, UserBody, UserPermissionLimits, encode,
 };
-use natsgate_core::{NotAdmitted, Principal, Revision};
+use natsgate_core::{Limits, NotAdmitted, Principal, Revision, Rights};
 use natsgate_proto::v1;
 
 use crate::ceilings::{self, Exceeded};
 use crate::grant::{self, BadField};
 use crate::name::SessionName;
-use crate::settings::{Issuing, ShimSettings, TargetAccount};
+use crate::settings::{Issuing, ShimSettings, TargetAccount, TargetSigner};
+use crate::written::{self, NotWritten, Written};
 
 /// Why there is no user JWT for a grant.
 #[derive(Debug, thiserror::Error)]
@@ -31,21 +34,34 @@ pub enum MintError {
     /// The account has no key to sign with.
     #[error("the account {0} has no signing key (shim.accounts)")]
     NoSigner(String),
+    /// What it says to be written in the account's JWT is not, or not so that it could be used.
+    #[error(transparent)]
+    NotWritten(#[from] NotWritten),
     /// It could not be signed.
     #[error("signing the user JWT: {0}")]
     Sign(#[from] EncodeError),
 }
 
-/// What a user JWT's name says beside whom it is for.
+impl MintError {
+    /// Whether it may be otherwise in a moment, so that the client should come again rather than be denied.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::NotWritten(why) if why.may_pass())
+    }
+}
+
+/// What a grant is made a user JWT of, beside itself.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Naming<'a> {
+    /// The account's JWT that the asking server has in force, where the grant says that its rights stand there.
+    pub account: Option<&'a ManagedAccount>,
     /// What its permissions are valid as of.
     pub as_of: Option<Revision>,
     /// The shim that mints it.
     pub shim: &'a str,
 }
 
-/// The user JWT that gives `grant` to the connection that `request` is about, if its limits let that connection in.
+/// The user JWT that gives `grant` to the connection that `request` is about, if its limits, and those of the template it names, let
+/// that connection in.
 ///
 /// # Errors
 /// [`MintError`]; the client is then denied.
@@ -57,8 +73,11 @@ pub fn for_request(
     now: SystemTime,
 ) -> Result<String, MintError> {
     let client = &request.client_info;
-    grant::limits(grant)?.admit(&client.host, &client.kind, &client.client_type)?;
-    user_jwt(grant, &request.user_nkey, settings, naming, now)
+    let admit = |limits: &Limits| limits.admit(&client.host, &client.kind, &client.client_type);
+    admit(&grant::limits(grant)?)?;
+    let minting = prepare(grant, settings, naming, now)?;
+    admit(&minting.bounds)?;
+    minting.sign(&request.user_nkey, now)
 }
 
 /// The user JWT that gives `grant` to `user_nkey`. A nats-server that gets it from a callout does not hold all of its
@@ -73,23 +92,93 @@ pub fn user_jwt(
     naming: Naming<'_>,
     now: SystemTime,
 ) -> Result<String, MintError> {
+    prepare(grant, settings, naming, now)?.sign(user_nkey, now)
+}
+
+/// A user JWT that is ready to be signed, for whoever it is.
+struct Minting<'a> {
+    signer: Cow<'a, KeyPair>,
+    body: UserBody,
+    audience: Option<String>,
+    name: String,
+    expiry: i64,
+    /// What bounds the session beside the grant, and is for the shim to hold.
+    bounds: Limits,
+}
+
+impl Minting<'_> {
+    fn sign(self, user_nkey: &str, now: SystemTime) -> Result<String, MintError> {
+        let mut claims = ClaimsToSign::new(user_nkey, self.body);
+        claims.audience = self.audience;
+        claims.expires_at = Some(self.expiry);
+        claims.name = Some(self.name);
+        Ok(encode(
+            claims,
+            &self.signer,
+            natsgate_core::clock::unix_seconds(now),
+        )?)
+    }
+}
+
+fn prepare<'a>(
+    grant: &v1::Grant,
+    settings: &'a ShimSettings,
+    naming: Naming<'_>,
+    now: SystemTime,
+) -> Result<Minting<'a>, MintError> {
     let account = ceilings::account(grant, &settings.accounts)?;
     let expiry = ceilings::expiry(grant, settings.max_session, now)?;
-    let rights = UserPermissionLimits::granting(&grant::permissions(grant)?, &grant::limits(grant)?);
+    let rights = grant::rights(grant)?;
+    let limits = grant::limits(grant)?;
     let principal = grant.principal.as_ref().ok_or(MintError::NoPrincipal)?;
     if principal.issuer.is_empty() || principal.subject.is_empty() {
         return Err(MintError::NoPrincipal);
     }
-
-    let (signer, audience, issuer_account) = signing(&settings.issuing, account)?;
-    let mut body = UserBody::with(rights);
-    body.issuer_account = issuer_account;
-    let mut claims = ClaimsToSign::new(user_nkey, body);
-    claims.audience = audience;
-    claims.expires_at = Some(expiry);
     let principal = Principal::new(&principal.issuer, &principal.subject);
-    claims.name = Some(SessionName::new(&principal, naming.as_of, naming.shim).to_string());
-    Ok(encode(claims, signer, natsgate_core::clock::unix_seconds(now))?)
+    let name = SessionName::new(&principal, naming.as_of, naming.shim).to_string();
+
+    let written = match rights {
+        Rights::Own(permissions) => {
+            let (signer, audience, issuer_account) = signing(&settings.issuing, account)?;
+            let mut body = UserBody::with(UserPermissionLimits::granting(&permissions, &limits));
+            body.issuer_account = issuer_account;
+            return Ok(Minting {
+                signer: Cow::Borrowed(signer),
+                body,
+                audience,
+                name,
+                expiry,
+                bounds: Limits::default(),
+            });
+        }
+        Rights::Template(used) => {
+            let (jwt, target) = account_jwt(account, naming)?;
+            written::by_template(&used, &limits, jwt, &target.scoped)?
+        }
+        Rights::AccountDefaults => {
+            let (jwt, target) = account_jwt(account, naming)?;
+            written::by_defaults(&limits, jwt, target)?
+        }
+    };
+    let Written { signer, body, bounds } = written;
+    Ok(Minting {
+        signer: Cow::Owned(signer),
+        body,
+        audience: None,
+        name,
+        expiry,
+        bounds,
+    })
+}
+
+/// The account's JWT, if it was read and is this account's.
+fn account_jwt<'a, 'b>(
+    account: &'a TargetAccount,
+    naming: Naming<'b>,
+) -> Result<(&'b ManagedAccount, &'a TargetSigner), NotWritten> {
+    let target = account.signer.as_ref().ok_or(NotWritten::NoAccountJwt)?;
+    let jwt = naming.account.filter(|jwt| jwt.account() == target.account);
+    Ok((jwt.ok_or(NotWritten::NoAccountJwt)?, target))
 }
 
 /// Who signs for `account`, and what the JWT says about that: in config mode the issuer, with the account's name as
@@ -113,8 +202,10 @@ fn signing<'a>(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::{Duration, UNIX_EPOCH};
 
+    use natsgate_accounts::ScopedKeys;
     use natsgate_claims::{Claims, ClientInfo, ConnectOptions, Role, ServerId, UserRights, decode};
 
     use super::*;
@@ -138,6 +229,7 @@ mod tests {
             issuing,
             xkey: None,
             accounts,
+            operators: Vec::new(),
             max_session: Duration::from_secs(600),
             bounds: Bounds {
                 max_in_flight: 1,
@@ -204,8 +296,8 @@ mod tests {
             request_nonce: None,
         };
         let naming = Naming {
-            as_of: None,
             shim: "here",
+            ..Naming::default()
         };
         let jwt = for_request(grant, &request, settings, naming, now())?;
         let claims: Claims<UserBody> = decode(&jwt, NOW).unwrap();
@@ -242,6 +334,7 @@ mod tests {
             let target = TargetSigner {
                 account: account.public_key().to_owned(),
                 key: signer,
+                scoped: Arc::new(ScopedKeys::without_secrets(account.public_key()).unwrap()),
             };
             let issuing = Issuing::Operator {
                 callout_account: callout.public_key().into(),

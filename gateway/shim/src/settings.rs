@@ -1,8 +1,10 @@
 //! What a shim is told: its keys, its ceilings, its bounds. Read and checked by whoever builds it; nothing here reads
 //! a file or the environment.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use natsgate_accounts::ScopedKeys;
 use natsgate_claims::{KeyPair, XKeyPair};
 
 use crate::enforce::EnforcementSettings;
@@ -18,6 +20,9 @@ pub struct ShimSettings {
     pub xkey: Option<XKeyPair>,
     /// The accounts a grant may lead into, and no others.
     pub accounts: Vec<TargetAccount>,
+    /// The operator's public key and its signing keys: whose word an account JWT is. Without any, grants that name what is
+    /// written in one are refused.
+    pub operators: Vec<String>,
     /// The system account, by name or public key, where no connection into it says so.
     pub system_account: Option<String>,
     /// The longest a session may live, whatever the grant says.
@@ -64,6 +69,8 @@ pub struct TargetSigner {
     pub account: String,
     /// The account's own key, or one of its plain (not scoped) signing keys.
     pub key: KeyPair,
+    /// The keys of the account's templates; none where it has no root secret.
+    pub scoped: Arc<ScopedKeys>,
 }
 
 /// How much a shim takes on.

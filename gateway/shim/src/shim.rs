@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use crate::account_servers::SystemAccountServers;
+use crate::account_views::AccountViews;
 use crate::callout::{Callout, QUEUE, SUBJECT, memory};
 use crate::decision_point::DecisionPoint;
 use crate::enforce::{Counters, Enforcer, Kicks};
@@ -174,6 +176,9 @@ impl Shim {
         let following = servers
             .clone()
             .map(|servers| tokio::spawn(servers.follow(stop.clone())));
+        let views = system
+            .clone()
+            .and_then(|system| self.account_views(system, &stop));
         let evictor = eviction.clone().map(Evictor::new);
         let (registry, events) = Registry::new(&name());
         let registry = Arc::new(registry);
@@ -200,6 +205,7 @@ impl Shim {
             clock: self.clock,
             client: client.clone(),
             servers,
+            views,
             evictor,
             seen: memory(),
             registry: Arc::clone(&registry),
@@ -249,6 +255,19 @@ impl Shim {
         } else {
             Ok(())
         }
+    }
+
+    /// What servers have in force of accounts, and pushes followed until `stop`; none where no operator is known.
+    fn account_views(&self, system: Client, stop: &CancellationToken) -> Option<Arc<AccountViews>> {
+        let operators = &self.settings.operators;
+        if operators.is_empty() {
+            return None;
+        }
+        let servers = Arc::new(SystemAccountServers::new(system.clone()));
+        let views = AccountViews::new(servers, operators.clone(), Arc::clone(&self.clock));
+        let views = Arc::new(views);
+        tokio::spawn(Arc::clone(&views).follow(system, stop.clone()));
+        Some(views)
     }
 
     /// Begins to carry out revocations.

@@ -9,7 +9,7 @@
 //! - `{{name()}}` is refused. A user's name is what natsgate calls the session: it holds what the identity provider calls
 //!   the person, unchecked, and another revision every time.
 
-use std::fmt;
+use natsgate_core::TagName;
 
 /// A token of a subject in a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,39 +33,6 @@ pub(crate) enum Function {
     Tag(TagName),
     /// Each value of one of the account's tags.
     AccountTag(TagName),
-}
-
-/// The name of a tag, what stands before the colon: 1 to 64 of `a-z`, `0-9`, `_` and `-`. nats-server reads names in
-/// templates in lower case, and those of tags as they are.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TagName(String);
-
-/// The longest name of a tag, in bytes.
-const MAX_TAG_NAME: usize = 64;
-
-impl TagName {
-    /// Reads a name; `None` if it is none.
-    pub fn parse(text: &str) -> Option<Self> {
-        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-');
-        let fits = (1..=MAX_TAG_NAME).contains(&text.len());
-        (fits && text.bytes().all(plain)).then(|| Self(text.to_owned()))
-    }
-
-    /// The name's text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// What `tag` gives this name, if it is one of its tags.
-    pub(crate) fn value_in<'a>(&self, tag: &'a str) -> Option<&'a str> {
-        tag.strip_prefix(&self.0)?.strip_prefix(':')
-    }
-}
-
-impl fmt::Display for TagName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 /// What is wrong with braces in a subject.
@@ -200,12 +167,5 @@ mod tests {
             assert_eq!(tokens(subject), Err(why), "{subject}");
         }
         tokens("{{tag(x)}}.{{account-tag(x)}}.{{subject()}}.{{subject()}}").unwrap();
-    }
-
-    #[test]
-    fn a_tag_has_the_value_after_its_name() {
-        assert_eq!(tag("x").value_in("x:a:b"), Some("a:b"));
-        assert_eq!(tag("x").value_in("xy:a"), None);
-        assert_eq!(tag("x").value_in("X:a"), None);
     }
 }

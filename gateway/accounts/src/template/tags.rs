@@ -3,17 +3,16 @@
 //! A value fills one token of a subject: it must not hold a `.`, a wildcard, white space or braces, nor, where it begins
 //! the subject, lead into NATS' own. nats-server checks none of that.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use natsgate_core::TagName;
+pub use natsgate_core::TagValues;
 use natsgate_core::subject::{UnsafeToken, check_first_token, check_token};
 
-use super::function::{Function, TagName, has_braces};
+use super::function::{Function, has_braces};
 use super::{MAX_EXPANSIONS, Template, functions};
 use crate::naming::TemplateName;
 use crate::subjects::{self, List};
-
-/// A user's tags by name.
-pub type TagValues = BTreeMap<TagName, BTreeSet<String>>;
 
 /// What templates may take from the account.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

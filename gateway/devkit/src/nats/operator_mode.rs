@@ -130,7 +130,9 @@ impl OperatorMode {
 
         let callout_user = user(&callout_account, |token| token.name("natsgate shim"))?;
         let system_user = user(&system_account, |token| token.name("natsgate shim, system"))?;
-        let break_glass_user = user(&first.key, |token| token.name("break-glass"))?;
+        // With permissions of its own: without any it would get the account's default permissions.
+        let allow_all = |token: Token<_>| token.allow_publish(">").allow_subscribe(">");
+        let break_glass_user = user(&first.key, |token| allow_all(token.name("break-glass")))?;
         let deny_all = |token: Token<_>| token.deny_publish(">").deny_subscribe(">");
         let sentinel = user(&callout_account, |token| deny_all(token.name("sentinel")))?;
         let bearer = || {

@@ -137,6 +137,56 @@ fn response_permissions_must_be_possible() {
 }
 
 #[test]
+fn a_rule_says_in_one_place_what_a_session_may_do() {
+    let template = json!({"name": "member", "tags": {"project": "{claims.project}"}});
+    assert_eq!(with_rule(json!({"template": template})), Vec::<String>::new());
+    for (rule, says) in [
+        (
+            json!({"template": template, "publish": {"deny": ["a"]}}),
+            "only one of these",
+        ),
+        (
+            json!({"template": template, "responses": {}}),
+            "only one of these",
+        ),
+        (
+            json!({"template": template, "account_defaults": true}),
+            "only one of these",
+        ),
+        (
+            json!({"account_defaults": true, "subscribe": {"allow": ["a"]}}),
+            "only one of these",
+        ),
+        (
+            json!({"template": template, "limits": {"payload": 1}}),
+            "rules[0].limits.payload: nats-server takes it",
+        ),
+        (
+            json!({"template": {"name": "a.b"}}),
+            "rules[0].template.name: a template's name has",
+        ),
+        (
+            json!({"template": {"name": "a", "tags": {"A": "x"}}}),
+            "rules[0].template.tags.A: a tag's name",
+        ),
+        (
+            json!({"template": {"name": "a", "tags": {"a": "x.y"}}}),
+            "rules[0].template.tags.a: a name is one token",
+        ),
+        (
+            json!({"template": {"name": "a", "tags": {"a": "{membership.id}"}}}),
+            "rules[0].template.tags.a",
+        ),
+    ] {
+        let errors = with_rule(rule);
+        assert!(
+            errors.iter().any(|error| error.contains(says)),
+            "{says}: {errors:?}"
+        );
+    }
+}
+
+#[test]
 fn too_many_rules_are_refused() {
     let rules: Vec<Value> = (0..=MAX_RULES)
         .map(|n| json!({"name": n.to_string(), "publish": {"allow": ["a"]}}))

@@ -1,23 +1,46 @@
 //! What the matching rules add up to.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use natsgate_core::{
-    Denial, DenialReason, Grant, Limits, Permissions, PublishPermissions, ResponsePermission, Subject,
-    SubscribePermissions, SubscribeSubject,
+    Denial, DenialReason, Grant, Limits, Permissions, PublishPermissions, ResponsePermission, Rights,
+    Subject, SubscribePermissions, SubscribeSubject, TagValues, TemplateName, TemplateUse,
 };
 
 use super::denied;
+use crate::compile::template_takes;
 use crate::facts::{Facts, Values};
 use crate::limits;
-use crate::policy::{CompiledRule, SubscribeTemplate};
+use crate::policy::{CompiledRule, CompiledTemplate, SubscribeTemplate};
 use crate::subjects;
 use crate::template::Template;
 
 /// The most subjects of a grant: as a user JWT they take some 50 KB, which nats-server parses on every connect.
 pub(super) const MAX_SUBJECTS: usize = 1000;
+
+/// Where what a session may do is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    /// In the rules.
+    Rules,
+    /// In a template of the account.
+    Template(TemplateName),
+    /// In the account's default permissions.
+    AccountDefaults,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rules => f.write_str("subjects of its own"),
+            Self::Template(name) => write!(f, "the template {name}"),
+            Self::AccountDefaults => f.write_str("the account's default permissions"),
+        }
+    }
+}
 
 /// What the rules looked at so far add up to.
 #[derive(Debug, Default)]
@@ -28,6 +51,10 @@ pub(super) struct Sum {
     pub(super) allows: bool,
     /// The account named, and the rule that named it first.
     pub(super) account: Option<(String, Arc<str>)>,
+    /// Where what the session may do is written, and the rule that said so first.
+    place: Option<(Place, Arc<str>)>,
+    /// The session's tags, if that is a template.
+    tags: TagValues,
     publish_allow: BTreeSet<Subject>,
     publish_deny: BTreeSet<Subject>,
     subscribe_allow: BTreeSet<SubscribeSubject>,
@@ -43,7 +70,13 @@ impl Sum {
         self.matched = true;
         self.allows |= rule.allows();
         if let Some(template) = &rule.account {
-            self.place(rule, template, values)?;
+            self.into_account(rule, template, values)?;
+        }
+        for place in places(rule) {
+            self.write_in(rule, place)?;
+        }
+        if let Some(template) = &rule.template {
+            self.tag(rule, template, values)?;
         }
         for template in &rule.publish_allow {
             self.publish_allow
@@ -81,7 +114,88 @@ impl Sum {
         Ok(())
     }
 
-    fn place(&mut self, rule: &CompiledRule, template: &Template, values: &Values<'_>) -> Result<(), Denial> {
+    /// Has the session's rights stand in `place`. In two places they cannot: a nats-server reads one of them.
+    fn write_in(&mut self, rule: &CompiledRule, place: Place) -> Result<(), Denial> {
+        match &self.place {
+            Some((known, first)) if *known != place => Err(Denial::new(
+                DenialReason::RightsConflict,
+                format!(
+                    "rules {first:?} and {:?} both match, and a session cannot have both {known} and {place}; let only one of \
+                     them match",
+                    rule.name
+                ),
+            )),
+            Some(_) => Ok(()),
+            None => {
+                self.place = Some((place, rule.name.clone()));
+                Ok(())
+            }
+        }
+    }
+
+    fn tag(
+        &mut self,
+        rule: &CompiledRule,
+        template: &CompiledTemplate,
+        values: &Values<'_>,
+    ) -> Result<(), Denial> {
+        for (tag, value) in &template.tags {
+            let value = render(rule, &format!("template.tags.{tag}"), value, values)?;
+            self.tags
+                .entry(tag.clone())
+                .or_default()
+                .insert(value.to_string());
+        }
+        let count: usize = self.tags.values().map(BTreeSet::len).sum();
+        if count > MAX_SUBJECTS {
+            let detail = format!(
+                "rule {:?}: the grant would have more than {MAX_SUBJECTS} tags, and its user JWT be too large",
+                rule.name
+            );
+            return Err(Denial::new(DenialReason::PolicyError, detail));
+        }
+        Ok(())
+    }
+
+    /// What the session may do, or where that is written.
+    fn rights(&mut self) -> Result<Rights, Denial> {
+        let template = match self.place.take() {
+            None | Some((Place::Rules, _)) => return Ok(Rights::Own(self.permissions())),
+            Some((Place::AccountDefaults, _)) => return Ok(Rights::AccountDefaults),
+            Some((Place::Template(template), _)) => template,
+        };
+        if let Some(what) = template_takes(&self.limits) {
+            let detail = format!(
+                "a rule that matches limits {what}, which nats-server takes from the template {template} alone; write it there"
+            );
+            return Err(Denial::new(DenialReason::RightsConflict, detail));
+        }
+        Ok(Rights::Template(TemplateUse {
+            template,
+            tags: std::mem::take(&mut self.tags),
+        }))
+    }
+
+    fn permissions(&mut self) -> Permissions {
+        Permissions {
+            publish: PublishPermissions {
+                allow: std::mem::take(&mut self.publish_allow).into_iter().collect(),
+                deny: std::mem::take(&mut self.publish_deny).into_iter().collect(),
+            },
+            subscribe: SubscribePermissions {
+                allow: subjects::allowed(std::mem::take(&mut self.subscribe_allow)),
+                deny: std::mem::take(&mut self.subscribe_deny).into_iter().collect(),
+            },
+            responses: self.responses,
+        }
+    }
+
+    fn into_account(
+        &mut self,
+        rule: &CompiledRule,
+        template: &Template,
+        values: &Values<'_>,
+    ) -> Result<(), Denial> {
         let named = String::from(render(rule, "account", template, values)?);
         match &self.account {
             Some((account, first)) if *account != named => Err(Denial::new(
@@ -109,41 +223,42 @@ impl Sum {
     }
 
     /// The grant.
-    pub(super) fn grant(self, account: String, facts: &Facts<'_>, digest: &str) -> Result<Grant, Denial> {
+    pub(super) fn grant(mut self, account: String, facts: &Facts<'_>, digest: &str) -> Result<Grant, Denial> {
         let identity = facts.identity;
         if identity.expires_at <= facts.now {
             return Err(Denial::new(DenialReason::Expired, "the credential has expired"));
         }
-        let permissions = Permissions {
-            publish: PublishPermissions {
-                allow: self.publish_allow.into_iter().collect(),
-                deny: self.publish_deny.into_iter().collect(),
-            },
-            subscribe: SubscribePermissions {
-                allow: subjects::allowed(self.subscribe_allow),
-                deny: self.subscribe_deny.into_iter().collect(),
-            },
-            responses: self.responses,
-        };
-        // Once more: a union with queue groups may have grown while it was written out.
-        check_size(
-            permissions.publish.allow.len()
-                + permissions.publish.deny.len()
-                + permissions.subscribe.allow.len()
-                + permissions.subscribe.deny.len(),
-        )?;
+        let rights = self.rights()?;
+        if let Rights::Own(permissions) = &rights {
+            // Once more: a union with queue groups may have grown while it was written out.
+            check_size(
+                permissions.publish.allow.len()
+                    + permissions.publish.deny.len()
+                    + permissions.subscribe.allow.len()
+                    + permissions.subscribe.deny.len(),
+            )?;
+        }
         // A time too far away for the clock bounds nothing: the credential's own does.
         let bound = self.expires_in.and_then(|period| facts.now.checked_add(period));
         let expires_at = bound.map_or(identity.expires_at, |bound| bound.min(identity.expires_at));
         Ok(Grant {
             account,
             principal: identity.principal.clone(),
-            permissions,
+            rights,
             limits: self.limits,
             expires_at,
             policy_digest: digest.to_owned(),
         })
     }
+}
+
+/// Where `rule` has what a session may do written; a compiled rule says one place at most.
+fn places(rule: &CompiledRule) -> impl Iterator<Item = Place> {
+    let template = rule.template.as_ref();
+    let template = template.map(|template| Place::Template(template.name.clone()));
+    let defaults = rule.account_defaults.then_some(Place::AccountDefaults);
+    let rules = rule.has_subjects().then_some(Place::Rules);
+    [template, defaults, rules].into_iter().flatten()
 }
 
 fn check_size(subjects: usize) -> Result<(), Denial> {

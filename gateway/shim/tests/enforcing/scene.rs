@@ -265,6 +265,7 @@ impl Scene {
                 name: "APP".into(),
                 signer: None,
             }],
+            operators: Vec::new(),
             system_account: None,
             max_session: Duration::from_secs(7200),
             bounds: Bounds {

@@ -13,7 +13,7 @@ use crate::pipeline::Rechecked;
 fn allowed(rechecked: &Rechecked) -> Vec<String> {
     match rechecked {
         Rechecked::Granted { grant, .. } => {
-            let allow = &grant.permissions.publish.allow;
+            let allow = &grant.rights.own().unwrap().publish.allow;
             allow.iter().map(ToString::to_string).collect()
         }
         other => panic!("{other:?}"),

@@ -500,7 +500,9 @@ impl Scene {
     pub(super) async fn allowed(&self) -> Vec<String> {
         let grant: Grant = self.decide().await.outcome.unwrap();
         grant
-            .permissions
+            .rights
+            .own()
+            .unwrap()
             .publish
             .allow
             .iter()
