@@ -30,6 +30,8 @@ enum Command {
     Revoke(Box<commands::revoke::Arguments>),
     /// List who is connected, over the gRPC API
     Sessions(Box<commands::sessions::Arguments>),
+    /// Templates and default permissions in an account's JWT: what a change would do
+    Account(commands::account::Arguments),
     /// Say which way changed permissions should reach live sessions, in numbers
     Advise(commands::advise::Arguments),
     /// Play the main job on a real nats-server and tell what happens
@@ -83,6 +85,7 @@ impl Cli {
             Command::CheckConfig(arguments) => commands::check_config::run(&arguments),
             Command::Revoke(arguments) => return commands::revoke::run(&arguments),
             Command::Sessions(arguments) => return commands::sessions::run(&arguments),
+            Command::Account(arguments) => commands::account::run(&arguments),
             Command::Advise(arguments) => commands::advise::run(&arguments),
             #[cfg(feature = "devkit")]
             Command::Demo => commands::demo::run(),

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub mod account;
 pub mod advise;
 pub mod all;
 pub mod check_config;

@@ -4,6 +4,7 @@
 //! natsgate is built from, and reports whatever cannot work as a [`Problem`] that names the key. Nothing here listens
 //! or connects.
 
+pub mod account_changes;
 pub mod decision;
 pub mod direct;
 pub mod load;

@@ -14,6 +14,7 @@
     reason = "tests end loudly"
 )]
 
+mod account_commands;
 mod api_commands;
 mod ceilings;
 mod command_line;

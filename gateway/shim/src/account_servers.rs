@@ -4,6 +4,7 @@
 //! All servers answer every question but one about a single server. That answers come from all of them shows only by their number, so
 //! whoever has to know asks each (`in_force`): it tells what is applied, not merely what is kept.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_nats::{Client, Message, Subscriber};
@@ -14,6 +15,8 @@ use natsgate_core::{
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+
+use crate::watching::list;
 
 /// How long after the last answer of a question to all another one may come.
 const QUIET: Duration = Duration::from_millis(300);
@@ -60,6 +63,27 @@ impl SystemAccountServers {
     /// The servers that `system`, a connection into the system account, reaches.
     pub fn new(system: Client) -> Self {
         Self { system }
+    }
+
+    /// The connections of `account`, a public key, on all of `servers`: how many of each key that signed their user JWTs.
+    ///
+    /// # Errors
+    /// [`AccountServersError`] if one of the servers does not tell.
+    pub async fn connections(
+        &self,
+        servers: &[ServerIdentity],
+        account: &str,
+    ) -> Result<BTreeMap<String, u64>, AccountServersError> {
+        let mut by_issuer = BTreeMap::new();
+        for server in servers {
+            let listed = list(&self.system, &server.id, account).await;
+            let doing = format!("listing the account's connections on {}", server.name);
+            for connection in listed.map_err(|cause| failed(&doing, cause))?.connections {
+                let count: &mut u64 = by_issuer.entry(connection.issuer_key().to_owned()).or_default();
+                *count = count.saturating_add(1);
+            }
+        }
+        Ok(by_issuer)
     }
 
     /// Asks all servers; returns their answers until `expected` have come, none has for a moment, or `deadline`.

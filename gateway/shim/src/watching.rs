@@ -110,6 +110,8 @@ pub struct Listed {
     name: String,
     #[serde(default)]
     authorized_user: String,
+    #[serde(default)]
+    issuer_key: String,
 }
 
 #[derive(Deserialize)]
@@ -157,9 +159,16 @@ struct EventClient {
     client_type: String,
     #[serde(default)]
     start: String,
+    #[serde(default)]
+    issuer_key: String,
 }
 
 impl Listed {
+    /// The public key that signed its user JWT; empty if it has none.
+    pub fn issuer_key(&self) -> &str {
+        &self.issuer_key
+    }
+
     /// The client's id on its server.
     pub fn client_id(&self) -> u64 {
         self.cid
@@ -308,6 +317,7 @@ impl Watch {
             start: client.start,
             name: client.name,
             authorized_user: client.user,
+            issuer_key: client.issuer_key,
         };
         self.seen(&key.server_id, &event.server.name, &client.acc, &listed);
         None
@@ -545,6 +555,7 @@ mod tests {
             start: "2026-11-25T08:11:22.616652172Z".into(),
             name: "me".into(),
             authorized_user: user.into(),
+            issuer_key: String::new(),
         };
         let name = SessionName::new(&Principal::new("i", "alice"), None, "abc").to_string();
         let found = |user: &str| found("eu-1", "NSERVER", "n1", "APP", &listed(user));

@@ -1,0 +1,134 @@
+//! `natsgate account plan` and `natsgate advise`, as somebody uses them who is about to change what many may do.
+
+use std::path::Path;
+use std::process::Output;
+
+use crate::harness::{Cluster, Folder, Mode, command};
+
+const CHANGES: &str = r#"
+version: 1
+templates:
+  member:
+    publish: { allow: ["projects.{{tag(project)}}.in.>"] }
+    subscribe: { allow: ["projects.{{tag(project)}}.>"] }
+default_permissions:
+  subscribe: { allow: [news.>] }
+"#;
+
+/// `natsgate account plan` of `changes`.
+async fn plan(folder: &Path, changes: &str, more: &[&str]) -> Output {
+    let path = folder.join("changes.yaml");
+    std::fs::write(&path, changes).unwrap();
+    let mut command = command(folder, &["account", "plan", path.to_str().unwrap()]);
+    command.args(more);
+    tokio::task::spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[tokio::test]
+async fn a_plan_says_what_a_change_would_do_and_changes_nothing() {
+    let cluster = Cluster::start(Mode::OperatorWithPushes, false).await;
+    let folder = Folder::new(&cluster.shim_section());
+    // Signed by the account's own key: counted, and it may have the default permissions.
+    let _break_glass = cluster.break_glass().await;
+    for _again in 0..2 {
+        let planned = plan(folder.path(), CHANGES, &[]).await;
+        let said = text(&planned.stdout);
+        assert!(planned.status.success(), "{}", text(&planned.stderr));
+        for part in [
+            "bytes now",
+            "of 1048576 at most",
+            "template member: new, generation 1",
+            "default permissions: narrowed; every server applies them live",
+            "of 1 sessions, at most 0 reconnect and at most 1 lose something",
+        ] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_planned_is_refused_with_the_mend() {
+    let cluster = Cluster::start(Mode::OperatorWithPushes, false).await;
+    let folder = Folder::new(&cluster.shim_section());
+    let templates: String = (0..3000)
+        .map(|number| format!("  t{number}: {{ publish: {{ allow: [t{number}.in] }}, subscribe: {{ allow: [t{number}.out] }} }}\n"))
+        .collect();
+    let too_large = format!("version: 1\ntemplates:\n{templates}");
+    let account = "--account=OTHER";
+    for (changes, more, code, says) in [
+        (too_large.as_str(), vec![], 1, "and 1048576 are the most; instead"),
+        ("version: 1\nretire: [nobody]", vec![], 1, "nobody"),
+        ("version: 1\ntemplates: { a: {} }", vec![], 64, "templates.a"),
+        (CHANGES, vec![account], 64, "--account: is none of shim.accounts: APP"),
+        (CHANGES, vec!["--jwt=nowhere"], 64, "--jwt: nowhere cannot be read"),
+    ] {
+        let refused = plan(folder.path(), changes, &more).await;
+        let said = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(code), "{said}");
+        assert!(said.contains(says), "{says}: {said}");
+    }
+    let config_mode = Cluster::start(Mode::Config, false).await;
+    let folder = Folder::new(&config_mode.shim_section());
+    let refused = plan(folder.path(), CHANGES, &[]).await;
+    assert_eq!(refused.status.code(), Some(64));
+    assert!(text(&refused.stderr).contains("operator_mode"), "{}", text(&refused.stderr));
+}
+
+#[tokio::test]
+async fn a_plan_from_a_file_says_that_servers_are_not_known() {
+    let cluster = Cluster::start(Mode::OperatorWithPushes, false).await;
+    let folder = Folder::new(&cluster.shim_section());
+    let jwt = match &cluster.keys {
+        crate::harness::Keys::Operator(keys) => keys.account("APP").unwrap().jwt.clone(),
+        crate::harness::Keys::Config(_) => unreachable!("operator mode"),
+    };
+    let path = folder.write("app.jwt", &jwt);
+    let file = format!("--jwt={}", path.display());
+    let refused = plan(folder.path(), CHANGES, &[&file]).await;
+    assert!(text(&refused.stderr).contains("no server's version is known"), "{}", text(&refused.stderr));
+    let planned = plan(folder.path(), CHANGES, &[&file, "--may-reconnect"]).await;
+    assert!(planned.status.success(), "{}", text(&planned.stderr));
+    assert!(text(&planned.stderr).contains("servers and sessions are not known"));
+    assert!(text(&planned.stdout).contains("template member: new"), "{}", text(&planned.stdout));
+}
+
+fn advise(arguments: &[&str]) -> Output {
+    std::process::Command::new(env!("CARGO_BIN_EXE_natsgate"))
+        .arg("advise")
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn advice_is_given_without_a_configuration() {
+    let usual = [
+        "--users=20000",
+        "--templates=1",
+        "--changes-per-hour=2",
+        "--acceptable-reconnects=1000",
+    ];
+    for (version, mode) in [("2.15.1", "live"), ("2.12.8", "scoped_key")] {
+        let version = format!("--server-version={version}");
+        let advised = advise(&[&usual[..], &[version.as_str()]].concat());
+        let said = text(&advised.stdout);
+        assert!(advised.status.success(), "{}", text(&advised.stderr));
+        assert!(said.starts_with(&format!("recommended: {mode}")), "{said}");
+        assert!(said.contains("account JWT") && said.contains("reconnects"), "{said}");
+    }
+    for (wrong, says) in [
+        ("--server-version=latest", "--server-version: is not a version"),
+        ("--server-version=2.15.1 --concerned=101", "share must be from 0 to 1"),
+    ] {
+        let wrong: Vec<&str> = wrong.split(' ').collect();
+        let refused = advise(&[&usual[..], &wrong].concat());
+        assert_eq!(refused.status.code(), Some(64), "{}", text(&refused.stderr));
+        assert!(text(&refused.stderr).contains(says), "{}", text(&refused.stderr));
+    }
+}
