@@ -62,7 +62,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let operations = account_changes::load(&arguments.changes)?;
     let loaded = config::load(&arguments.file.config, &lifecycle::variables()?)?;
     let shim = loaded.config.shim.as_ref();
-    let shim = shim.ok_or_else(|| Problem::new("shim", "is missing; a plan needs its system, operator_mode and accounts"))?;
+    let shim = shim.ok_or_else(|| {
+        Problem::new(
+            "shim",
+            "is missing; a plan needs its system, operator_mode and accounts",
+        )
+    })?;
     let settings = shim.settings(&loaded.base)?;
     let keys = keys(&settings, arguments.account.as_deref())?;
     let operator = settings.operators.first().ok_or_else(|| {
@@ -84,13 +89,20 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 /// The keys of the account `named`, or of the only one there is.
 fn keys(settings: &ShimSettings, named: Option<&str>) -> Result<Arc<ScopedKeys>, Problem> {
     let names = || {
-        let names: Vec<&str> = settings.accounts.iter().map(|account| account.name.as_str()).collect();
+        let names: Vec<&str> = settings
+            .accounts
+            .iter()
+            .map(|account| account.name.as_str())
+            .collect();
         names.join(", ")
     };
     let account = match (named, settings.accounts.as_slice()) {
         (None, [only]) => only,
         (None, _) => {
-            return Err(Problem::new("--account", format!("is missing; name one of {}", names())));
+            return Err(Problem::new(
+                "--account",
+                format!("is missing; name one of {}", names()),
+            ));
         }
         (Some(name), accounts) => accounts
             .iter()
@@ -121,7 +133,9 @@ impl Known {
     ) -> anyhow::Result<Self> {
         let token = std::fs::read_to_string(path)
             .map_err(|error| Problem::new("--jwt", format!("{} cannot be read: {error}", path.display())))?;
-        note("servers and sessions are not known: nothing is said of reconnects, and default permissions need --may-reconnect");
+        note(
+            "servers and sessions are not known: nothing is said of reconnects, and default permissions need --may-reconnect",
+        );
         Ok(Self {
             account: read(token.trim(), keys, settings)?,
             servers: Vec::new(),
@@ -131,7 +145,10 @@ impl Known {
 
     async fn from_servers(keys: &Arc<ScopedKeys>, settings: &ShimSettings) -> anyhow::Result<Self> {
         let system = settings.system.as_ref().ok_or_else(|| {
-            Problem::new("shim.system", "is missing; without it the servers cannot be asked (or give --jwt)")
+            Problem::new(
+                "shim.system",
+                "is missing; without it the servers cannot be asked (or give --jwt)",
+            )
         })?;
         let client = connect_now(system, "account").await?;
         let connected = client.server_info();
@@ -150,7 +167,10 @@ impl Known {
             ));
         }
         let Some(account) = accounts.into_iter().max_by_key(ManagedAccount::issued_at) else {
-            bail!("no nats-server knows the account {}; push its JWT first", keys.account());
+            bail!(
+                "no nats-server knows the account {}; push its JWT first",
+                keys.account()
+            );
         };
         let by_issuer = at_servers.connections(&roster, keys.account()).await?;
         let server = |one: natsgate_core::ServerIdentity| Server {

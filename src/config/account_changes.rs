@@ -5,7 +5,8 @@ use std::path::Path;
 
 use natsgate_accounts::{DefaultPermissions, Operation, Template, TemplateName};
 use natsgate_core::{
-    Limits, Permissions, PublishPermissions, ResponsePermission, Subject, SubscribePermissions, SubscribeSubject,
+    Limits, Permissions, PublishPermissions, ResponsePermission, Subject, SubscribePermissions,
+    SubscribeSubject,
 };
 use natsgate_policy::document::{PublishRule, ResponsesRule, SubscribeEntry, SubscribeRule};
 use serde::Deserialize;
@@ -101,7 +102,10 @@ fn operations(text: &str) -> Result<Vec<Operation>, Wrong> {
     for (index, name) in document.retire.iter().enumerate() {
         let key = format!("retire[{index}]");
         if document.templates.contains_key(name) {
-            problems.push(Problem::new(key, "is among the templates as well; leave out one of them"));
+            problems.push(Problem::new(
+                key,
+                "is among the templates as well; leave out one of them",
+            ));
             continue;
         }
         let read: Option<TemplateName> = problems.take(name.parse().map_err(|why| Problem::new(key, why)));
@@ -147,7 +151,11 @@ impl TemplateDocument {
 impl LimitsDocument {
     fn read(&self, key: &str, problems: &mut Problems) -> Option<Limits> {
         for (name, number, most) in [
-            ("subscriptions", self.subscriptions, u64::from(i32::MAX.unsigned_abs())),
+            (
+                "subscriptions",
+                self.subscriptions,
+                u64::from(i32::MAX.unsigned_abs()),
+            ),
             ("payload", self.payload, u64::from(i32::MAX.unsigned_abs())),
             ("data", self.data, i64::MAX.unsigned_abs()),
         ] {
@@ -188,7 +196,10 @@ fn all<T: std::str::FromStr<Err: std::fmt::Display>>(
 ) -> Option<Option<Vec<T>>> {
     let Some(texts) = texts else { return Some(None) };
     if texts.is_empty() {
-        problems.push(Problem::new(key, "is empty, which lets nobody in; leave it out for no limit"));
+        problems.push(Problem::new(
+            key,
+            "is empty, which lets nobody in; leave it out for no limit",
+        ));
         return None;
     }
     let read = texts.iter().enumerate().map(|(index, text)| {
@@ -207,9 +218,10 @@ fn permissions(
     problems: &mut Problems,
 ) -> Option<Permissions> {
     let mut texts = |list: &[String], name: &str| {
-        let read = list.iter().enumerate().map(|(index, text)| {
-            subject(text, &format!("{key}.publish.{name}[{index}]"), problems)
-        });
+        let read = list
+            .iter()
+            .enumerate()
+            .map(|(index, text)| subject(text, &format!("{key}.publish.{name}[{index}]"), problems));
         read.collect::<Vec<_>>().into_iter().collect::<Option<Vec<_>>>()
     };
     let (publish_allow, publish_deny) = (texts(&publish.allow, "allow"), texts(&publish.deny, "deny"));
@@ -232,7 +244,8 @@ fn permissions(
     );
     let responses = match responses {
         Some(ResponsesRule { max_messages, ttl }) if *max_messages == 0 || ttl.duration().is_zero() => {
-            let what = "must allow at least 1 message, for more than nothing; leave responses out to allow none";
+            let what =
+                "must allow at least 1 message, for more than nothing; leave responses out to allow none";
             problems.push(Problem::new(format!("{key}.responses"), what));
             return None;
         }

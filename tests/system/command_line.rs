@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 
 use crate::harness::{Folder, command};
 
-fn seed(role: Role) -> String {
+pub fn seed(role: Role) -> String {
     KeyPair::generate(role)
         .unwrap()
         .seed()
@@ -282,7 +282,7 @@ fn a_policy_that_cannot_work_is_said_by_rule() {
 }
 
 /// The block of the README that begins with `head`.
-fn readme_block(head: &str) -> String {
+pub fn readme_block(head: &str) -> String {
     let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     let block = readme
         .split("```yaml\n")
