@@ -205,8 +205,10 @@ mod tests {
     use std::sync::Arc;
     use std::time::{Duration, UNIX_EPOCH};
 
-    use natsgate_accounts::ScopedKeys;
+    use natsgate_accounts::{RootSecret, ScopedKeys, Template};
     use natsgate_claims::{Claims, ClientInfo, ConnectOptions, Role, ServerId, UserRights, decode};
+    use natsgate_core::{ConnectionType, Permissions, Subject};
+    use secrecy::SecretString;
 
     use super::*;
     use crate::enforce::EnforcementSettings;
@@ -281,6 +283,14 @@ mod tests {
     }
 
     fn mint(grant: &v1::Grant, settings: &ShimSettings) -> Result<Claims<UserBody>, MintError> {
+        mint_from(grant, settings, None)
+    }
+
+    fn mint_from(
+        grant: &v1::Grant,
+        settings: &ShimSettings,
+        account: Option<&ManagedAccount>,
+    ) -> Result<Claims<UserBody>, MintError> {
         let user = KeyPair::generate(Role::User).unwrap();
         let request = AuthorizationRequest {
             server_id: ServerId::default(),
@@ -296,6 +306,7 @@ mod tests {
             request_nonce: None,
         };
         let naming = Naming {
+            account,
             shim: "here",
             ..Naming::default()
         };
@@ -360,6 +371,67 @@ mod tests {
             Some(account.public_key())
         );
         assert_eq!(delegated.audience, None);
+    }
+
+    #[test]
+    fn a_templates_own_limits_are_held_here_and_the_jwt_must_be_the_accounts() {
+        let (account, signing) = (key(), key());
+        let secret = RootSecret::new(SecretString::from("only for this test, 32 bytes at least")).unwrap();
+        let keys = Arc::new(ScopedKeys::new(account.public_key(), secret, Vec::new()).unwrap());
+        let target = TargetSigner {
+            account: account.public_key().to_owned(),
+            key: signing,
+            scoped: Arc::clone(&keys),
+        };
+        let issuing = Issuing::Operator {
+            callout_account: key().public_key().into(),
+            signer: key(),
+        };
+        let target = TargetAccount {
+            name: "APP".into(),
+            signer: Some(target),
+        };
+        let settings = settings(issuing, vec![target]);
+        let by_template = v1::Grant {
+            permissions: None,
+            template: Some(v1::TemplateUse {
+                name: "member".into(),
+                tags: Vec::new(),
+            }),
+            ..grant()
+        };
+        let mut permissions = Permissions::default();
+        permissions.publish.allow = vec![Subject::parse("a").unwrap()];
+        let with = |kind: ConnectionType| {
+            let limits = Limits {
+                connection_types: Some(vec![kind]),
+                ..Limits::default()
+            };
+            let template = Template::new("member".parse().unwrap(), permissions.clone(), limits).unwrap();
+            let mut jwt = ManagedAccount::create("APP", Arc::clone(&keys));
+            jwt.put_template(&template).unwrap();
+            jwt
+        };
+        let claims = mint_from(&by_template, &settings, Some(&with(ConnectionType::Standard))).unwrap();
+        assert_eq!(claims.body.rights, UserRights::Scoped);
+        assert_eq!(claims.body.issuer_account.as_deref(), Some(account.public_key()));
+        assert_eq!(claims.expires_at, Some(NOW + 300));
+        // The client is an ordinary one.
+        let refused = mint_from(&by_template, &settings, Some(&with(ConnectionType::Websocket)));
+        assert!(matches!(refused, Err(MintError::NotAdmitted(_))));
+        for other in [
+            None,
+            Some(ManagedAccount::create(
+                "APP",
+                Arc::new(ScopedKeys::without_secrets(key().public_key()).unwrap()),
+            )),
+        ] {
+            let refused = mint_from(&by_template, &settings, other.as_ref());
+            assert!(matches!(
+                refused,
+                Err(MintError::NotWritten(NotWritten::NoAccountJwt))
+            ));
+        }
     }
 
     #[test]

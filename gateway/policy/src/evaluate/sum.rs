@@ -70,7 +70,7 @@ impl Sum {
         self.matched = true;
         self.allows |= rule.allows();
         if let Some(template) = &rule.account {
-            self.into_account(rule, template, values)?;
+            self.join_account(rule, template, values)?;
         }
         for place in places(rule) {
             self.write_in(rule, place)?;
@@ -190,7 +190,7 @@ impl Sum {
         }
     }
 
-    fn into_account(
+    fn join_account(
         &mut self,
         rule: &CompiledRule,
         template: &Template,
