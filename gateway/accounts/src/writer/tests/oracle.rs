@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use natsgate_claims::{AccountBody, SigningKey, decode};
 use natsgate_core::Fence;
 
 use super::world::issued_at;
 use crate::account::ManagedAccount;
-use crate::naming::{Generation, TemplateName};
+use crate::naming::{Generation, ScopeRole, TemplateName};
 use crate::operation::Operation;
 use crate::testing::{NOW, keys, operator};
 use crate::writer::record::{LastPushed, Record};
@@ -53,6 +52,9 @@ struct Edit {
 pub(super) struct Oracle {
     processes: BTreeMap<usize, Process>,
     edits: BTreeMap<String, Edit>,
+    /// What is stored, and natsgate's part of the JWT in it.
+    record: Record,
+    own: Own,
     /// What stands under a generation.
     contents: BTreeMap<(TemplateName, Generation), SigningKey>,
     pub(super) broken: Vec<String>,
@@ -77,8 +79,7 @@ pub(super) fn foreign_part(jwt: &str) -> AccountBody {
 
 type Own = BTreeMap<(TemplateName, Generation), SigningKey>;
 
-fn own(jwt: &str) -> Own {
-    let account = read(jwt);
+fn own(account: &ManagedAccount) -> Own {
     let mut own = Own::new();
     for state in account.templates() {
         for generation in state.generations() {
@@ -140,17 +141,30 @@ impl Oracle {
         process.fence = fence;
     }
 
-    pub(super) fn read(&mut self, process: usize, body: Option<Bytes>) {
-        let record = body.map_or_else(Record::default, |body| Record::read(&body).unwrap());
-        let process = self.process(process);
+    pub(super) fn read(&mut self, process: usize) {
+        let process = self.processes.entry(process).or_default();
         process.last_asked = Some(Asked::Store);
-        process.wanted |= record.wanted.after(&process.operations) == record.wanted;
+        process.wanted |= self.record.wanted.after(&process.operations) == self.record.wanted;
+    }
+
+    /// The generations that are not the newest.
+    pub(super) fn older(&self) -> Vec<ScopeRole> {
+        let newest = |role: &(TemplateName, Generation)| {
+            let next = (role.0.clone(), role.1.next().unwrap());
+            self.own.range(next..).all(|((name, _), _)| *name != role.0)
+        };
+        let older = self.own.keys().filter(|role| !newest(role));
+        let role = |(template, generation): &(TemplateName, Generation)| ScopeRole {
+            template: template.clone(),
+            generation: *generation,
+        };
+        older.map(role).collect()
     }
 
     /// A push begins: by who has the lease, of what is stored, directly after a look that saw no news.
-    pub(super) fn pushing(&mut self, process: usize, jwt: &str, live: Option<Fence>, stored: Option<Bytes>) {
+    pub(super) fn pushing(&mut self, process: usize, jwt: &str, live: Option<Fence>) {
         self.count("pushes");
-        let last = stored.and_then(|body| Record::read(&body).unwrap().last);
+        let last = self.record.last.clone();
         let state = self.process(process);
         let (fence, asked) = (state.fence, state.last_asked);
         state.last_asked = None;
@@ -191,10 +205,10 @@ impl Oracle {
         }
     }
 
-    pub(super) fn written(&mut self, process: usize, fence: Fence, before: Option<Bytes>, after: Bytes) {
+    pub(super) fn written(&mut self, process: usize, fence: Fence, body: &[u8]) {
         self.count("writes");
-        let before = before.map_or_else(Record::default, |body| Record::read(&body).unwrap());
-        let after = Record::read(&after).unwrap();
+        let after = Record::read(body).unwrap();
+        let before = std::mem::replace(&mut self.record, after.clone());
         let state = self.process(process);
         state.last_asked = Some(Asked::Store);
         let asked_for = before.wanted.after(&state.operations);
@@ -211,18 +225,20 @@ impl Oracle {
         if before.last.as_ref() == Some(&last) {
             return;
         }
-        if let Some(wrong) = holds(&after) {
+        let account = read(&last.jwt);
+        let own_before = std::mem::replace(&mut self.own, own(&account));
+        if let Some(wrong) = holds(&after, &account) {
             self.broken
                 .push(format!("process {process} stored a JWT in which {wrong}"));
         }
         let Some(previous) = before.last else {
-            self.contents = own(&last.jwt);
+            self.contents = self.own.clone();
             return;
         };
         if last.issued_at <= previous.issued_at || issued_at(&last.jwt) != last.issued_at {
             self.broken.push(format!("process {process}: iat does not rise"));
         }
-        let tags = decode::<AccountBody>(&last.jwt, NOW).unwrap().body.tags;
+        let tags = &account.claims().body.tags;
         let fences: Vec<_> = tags
             .iter()
             .filter(|tag| tag.starts_with("natsgate-fence:"))
@@ -231,7 +247,7 @@ impl Oracle {
             self.broken
                 .push(format!("process {process}, fence {fence}: the tags are {tags:?}"));
         }
-        self.compare(process, &own(&previous.jwt), &own(&last.jwt));
+        self.compare(process, &own_before, &self.own.clone());
     }
 
     /// An edit was seen in a look that led to a write.
@@ -282,7 +298,7 @@ impl Oracle {
     /// When all has settled: `jwt` is what every server has.
     pub(super) fn settled(&mut self, first: &str, record: &Record) {
         let jwt = &record.last.as_ref().unwrap().jwt;
-        if let Some(wrong) = holds(record) {
+        if let Some(wrong) = holds(record, &read(jwt)) {
             self.broken.push(format!("in the end {wrong}"));
         }
         let merged = self.edits.iter().filter(|(_, edit)| edit.merged);
@@ -305,8 +321,7 @@ fn new_enough(jwt: &str, last: Option<&LastPushed>) -> bool {
 }
 
 /// What of what is wanted does not hold in the last JWT.
-fn holds(record: &Record) -> Option<String> {
-    let account = read(&record.last.as_ref()?.jwt);
+fn holds(record: &Record, account: &ManagedAccount) -> Option<String> {
     for template in record.wanted.templates() {
         let there = account
             .template(template.name())

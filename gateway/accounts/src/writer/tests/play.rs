@@ -14,7 +14,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
 
-use super::oracle::{Counted, read};
+use super::oracle::Counted;
 use super::world::World;
 use super::{after_a_while, first_jwt, hour, process};
 use crate::defaults::DefaultPermissions;
@@ -24,7 +24,7 @@ use crate::testing::{NOW, name, operator, permissions, template};
 use crate::writer::record::Record;
 use crate::writer::{Report, Request, Writer, WriterError};
 
-const STEPS: usize = 350;
+const STEPS: usize = 110;
 const TEMPLATES: [&str; 3] = ["member", "guest", "admin"];
 
 type Answer = Result<Report, WriterError>;
@@ -83,13 +83,13 @@ pub(super) async fn play(seed: u64) -> Result<Counted, String> {
 impl Play {
     async fn step(&mut self, step: usize) {
         match self.rng.random_range(0..1000) {
-            0..40 => self.edit().await,
-            40..45 => self.old_copy(),
-            45..70 => self.server(),
-            70..80 => pass(self.rng.random_range(0..3_000)).await,
-            80..84 => pass(self.rng.random_range(3_000..60_000)).await,
-            84..94 => self.freeze(step).await,
-            94..102 => self.kill(),
+            0..50 => self.edit().await,
+            50..60 => self.old_copy(),
+            60..100 => self.server(),
+            100..115 => pass(self.rng.random_range(0..3_000)).await,
+            115..125 => pass(self.rng.random_range(3_000..60_000)).await,
+            125..155 => self.freeze(step).await,
+            155..170 => self.kill(),
             _ => self.run(step),
         }
     }
@@ -179,16 +179,7 @@ impl Play {
     }
 
     fn an_older_generation(&mut self) -> Option<ScopeRole> {
-        let stored = self.world.state().stored.clone()?;
-        let last = Record::read(&stored.body).unwrap().last?;
-        let account = read(&last.jwt);
-        let older = account.templates().flat_map(|state| {
-            state.older().map(|older| ScopeRole {
-                template: state.name().clone(),
-                generation: older.generation(),
-            })
-        });
-        let older: Vec<ScopeRole> = older.collect();
+        let older = self.world.state().oracle.older();
         let index = self.rng.random_range(0..older.len().max(1));
         older.into_iter().nth(index)
     }
@@ -261,7 +252,7 @@ impl Play {
             return;
         }
         let index = self.rng.random_range(0..self.processes.len());
-        let frozen = step + self.rng.random_range(5..120);
+        let frozen = step + self.rng.random_range(3..50);
         self.processes[index].frozen = frozen;
         if self.rng.random_bool(0.8) {
             pass(31_000).await;

@@ -36,8 +36,9 @@ pub(super) async fn held_up() {
 pub(super) fn issued_at(jwt: &str) -> i64 {
     let payload = jwt.split('.').nth(1).unwrap();
     let payload = BASE64URL_NOPAD.decode(payload.as_bytes()).unwrap();
-    let payload: serde_json::Value = serde_json::from_slice(&payload).unwrap();
-    payload["iat"].as_i64().unwrap()
+    let payload = String::from_utf8(payload).unwrap();
+    let (_, from) = payload.split_once("\"iat\":").unwrap();
+    from.split(',').next().unwrap().parse().unwrap()
 }
 
 /// The wall clock that goes with tokio's.
@@ -232,8 +233,7 @@ impl AccountServers for Reach {
             let state = &mut *state;
             let live = state.lease.as_ref().filter(|lease| lease.until > Instant::now());
             let live = live.map(|lease| lease.fence);
-            let stored = state.stored.as_ref().map(|stored| stored.body.clone());
-            state.oracle.pushing(self.process, jwt, live, stored);
+            state.oracle.pushing(self.process, jwt, live);
             state.servers.len()
         };
         let mut answers = Vec::new();
@@ -323,10 +323,8 @@ impl AccountStore for Reach {
         self.unavailable("reading").await?;
         let stored = {
             let mut state = self.world.state();
-            let stored = state.stored.clone();
-            let body = stored.as_ref().map(|stored| stored.body.clone());
-            state.oracle.read(self.process, body);
-            stored
+            state.oracle.read(self.process);
+            state.stored.clone()
         };
         self.unavailable("reading").await?;
         Ok(stored)
@@ -352,12 +350,8 @@ impl AccountStore for Reach {
                 return Err(AccountStoreError::Conflict { expected, found });
             }
             let version = found.unwrap_or(0) + 1;
-            let before = state.stored.replace(Stored {
-                version,
-                body: body.clone(),
-            });
-            let before = before.map(|before| before.body);
-            state.oracle.written(self.process, fence, before, body);
+            state.oracle.written(self.process, fence, &body);
+            state.stored = Some(Stored { version, body });
             version
         };
         self.unavailable("writing").await?;
