@@ -77,25 +77,7 @@ impl Cycle<'_> {
         let mut base = self.base(last, look, sorted)?;
         base.account.set_fence(fence);
         let operations = record.wanted.operations(&base.account, requested);
-        let servers = look.servers.iter().map(|server| Server {
-            name: server.name.clone(),
-            version: server.version.clone(),
-            max_payload: self.request.max_payload,
-        });
-        let servers: Vec<Server> = servers.collect();
-        let circumstances = Circumstances {
-            operator: shared.signer.public_key(),
-            now: look.at,
-            cap: shared.settings.cap,
-            servers: &servers,
-            sessions: &self.request.sessions,
-            may_reconnect: self.request.may_reconnect,
-        };
-        let plan =
-            Plan::make(&base.account, &operations, &circumstances).map_err(|cause| WriterError::Plan {
-                account: shared.account().to_owned(),
-                cause,
-            })?;
+        let plan = self.plan(&base.account, &operations, look)?;
         let wanted = record.wanted.after(requested);
         // A clock that is behind another writer's must not make old what was new.
         let looked_at = last.map_or(look.at, |last| last.looked_at.max(look.at));
@@ -113,9 +95,8 @@ impl Cycle<'_> {
                 looked_at,
                 foreign_up_to: sorted
                     .edits
-                    .iter()
-                    .map(|edit| edit.issued_at)
-                    .fold(before, i64::max),
+                    .first()
+                    .map_or(before, |edit| before.max(edit.issued_at)),
                 known: sorted.known(last, looked_at, shared),
             };
             return Ok(Step::Store(Box::new(Next {
@@ -131,8 +112,7 @@ impl Cycle<'_> {
         if last.is_some() && wanted == record.wanted {
             return Ok(spread(look, &base.jwt));
         }
-        // What is there is as it is wanted; it counts as the last one pushed, for what may become of it
-        // later.
+        // What is there is as it is wanted. It counts as the last one pushed: generations go on from it.
         let adopted = || LastPushed {
             jwt: base.jwt,
             issued_at: base.issued_at,
@@ -149,6 +129,33 @@ impl Cycle<'_> {
             plan: None,
             signed: None,
         })))
+    }
+
+    fn plan(
+        &self,
+        account: &ManagedAccount,
+        operations: &[Operation],
+        look: &Look,
+    ) -> Result<Plan, WriterError> {
+        let shared = self.shared;
+        let servers = look.servers.iter().map(|server| Server {
+            name: server.name.clone(),
+            version: server.version.clone(),
+            max_payload: self.request.max_payload,
+        });
+        let servers: Vec<Server> = servers.collect();
+        let circumstances = Circumstances {
+            operator: shared.signer.public_key(),
+            now: look.at,
+            cap: shared.settings.cap,
+            servers: &servers,
+            sessions: &self.request.sessions,
+            may_reconnect: self.request.may_reconnect,
+        };
+        Plan::make(account, operations, &circumstances).map_err(|cause| WriterError::Plan {
+            account: shared.account().to_owned(),
+            cause,
+        })
     }
 
     /// What to change: what somebody else pushed since, with natsgate's part as it was; else what was pushed

@@ -24,7 +24,7 @@ use crate::testing::{NOW, name, operator, permissions, template};
 use crate::writer::record::Record;
 use crate::writer::{Report, Request, Writer, WriterError};
 
-const STEPS: usize = 110;
+const STEPS: usize = 90;
 const TEMPLATES: [&str; 3] = ["member", "guest", "admin"];
 
 type Answer = Result<Report, WriterError>;
