@@ -5,7 +5,8 @@
 //! A scoped signing key whose role is `natsgate.TEMPLATE.GENERATION` ([`crate::naming`]) **and** whose public key is the
 //! one that one of the account's root secrets makes for just that template and generation. Both: a role anybody can
 //! write, and a key under another role was given another use. Everything else is foreign, also what only looks like
-//! ours, and stays as it is. Default permissions and the revocation `*` are the two other places that are written.
+//! ours, and stays as it is. Default permissions, the revocation `*`, and the tag `natsgate-fence:N` of [`crate::writer`]
+//! are the other places that are written.
 //!
 //! # Generations
 //!
@@ -20,6 +21,7 @@
 //! whoever does not have the user's key, which the server made and forgot.
 
 mod error;
+mod part;
 mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +32,7 @@ use natsgate_claims::{
 };
 
 pub use error::AccountError;
+pub(crate) use part::fence_in;
 pub use state::{Content, GenerationState, TemplateState};
 
 use crate::defaults::DefaultPermissions;

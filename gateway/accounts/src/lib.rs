@@ -2,8 +2,9 @@
 //!
 //! Here lives what can be known and decided of an account without asking a server: [`template`]s and their generations
 //! in an account JWT ([`account`]), the keys they have ([`keys`]), what a change would do ([`plan`]), which mode suits a
-//! workload ([`advise`]), and who signs for the operator ([`signer`], the one part that starts a process). What does not
-//! live here: pushing, leases, sessions, minting users.
+//! workload ([`advise`]), and who signs for the operator ([`signer`], the one part that starts a process). And the
+//! [`writer`], which carries changes out on servers it reaches through a port, one writer of an account at a time. What
+//! does not live here: how servers and stores are spoken to, sessions, minting users.
 //!
 //! What nats-servers do with it, from their source and measured:
 //!
@@ -29,6 +30,7 @@ pub mod template;
 #[cfg(test)]
 mod testing;
 pub mod version;
+pub mod writer;
 
 pub use account::{AccountError, ManagedAccount};
 pub use defaults::DefaultPermissions;
@@ -39,3 +41,4 @@ pub use plan::{Plan, PlanError};
 pub use signer::{OperatorSigner, SignerCommand, SignerError};
 pub use template::{Template, TemplateError};
 pub use version::ServerVersion;
+pub use writer::{Writer, WriterError};

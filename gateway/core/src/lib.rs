@@ -6,6 +6,7 @@
 //! no sibling; every sibling may depend on it.
 
 pub mod account_servers;
+pub mod account_store;
 pub mod ban;
 pub mod board;
 pub mod cache;
@@ -37,6 +38,7 @@ pub mod sealing;
 pub mod subject;
 
 pub use account_servers::{AccountAtServer, AccountServers, AccountServersError, PushAnswer, ServerIdentity};
+pub use account_store::{AccountStore, AccountStoreError, Fence, Stored};
 pub use ban::{Ban, BanScope, BanStore, BanStoreError, BanWritten, Lifted};
 pub use board::{
     Acknowledgement, Board, BoardError, SessionEvent, SessionKey, SessionPage, SessionRecord, ShimPresence,
