@@ -85,7 +85,7 @@ impl Cli {
             Command::CheckConfig(arguments) => commands::check_config::run(&arguments),
             Command::Revoke(arguments) => return commands::revoke::run(&arguments),
             Command::Sessions(arguments) => return commands::sessions::run(&arguments),
-            Command::Account(arguments) => commands::account::run(&arguments),
+            Command::Account(arguments) => return commands::account::run(&arguments),
             Command::Advise(arguments) => commands::advise::run(&arguments),
             #[cfg(feature = "devkit")]
             Command::Demo => commands::demo::run(),

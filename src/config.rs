@@ -5,6 +5,7 @@
 //! or connects.
 
 pub mod account_changes;
+pub mod accounts;
 pub mod decision;
 pub mod direct;
 pub mod load;
@@ -41,6 +42,8 @@ pub struct Config {
     /// What instances share, and what natsgate itself keeps.
     #[serde(default)]
     pub store: store::StoreConfig,
+    /// The account writer: for `natsgate account push` and `drain`, beside the `shim` section.
+    pub accounts: Option<accounts::AccountsConfig>,
     /// The decision service: for `natsgate decision` and `natsgate all`.
     pub decision: Option<decision::DecisionConfig>,
 }

@@ -74,6 +74,10 @@ async fn check(loaded: &Loaded) -> Result<Checked, Problems> {
             }
         }
     }
+    if let Some(accounts) = &config.accounts {
+        problems.take(accounts.signer());
+        good_for.push("natsgate account");
+    }
     if let Some(decision) = &config.decision {
         good_for.push("natsgate decision");
         let clock = Arc::new(SystemClock);
@@ -101,7 +105,8 @@ async fn check(loaded: &Loaded) -> Result<Checked, Problems> {
         good_for.push("natsgate all");
     }
     if good_for.is_empty() {
-        let what = "is good for nothing: it has neither a `decision` section, nor a `shim` section with `decision` in it";
+        let what = "is good for nothing: it has neither a `decision` section, nor a `shim` section with `decision` in it, nor \
+                    an `accounts` section";
         problems.push(Problem::new("the file", what));
     }
     problems.or(Some(Checked { good_for, notes }))

@@ -15,6 +15,7 @@
 )]
 
 mod account_commands;
+mod account_writing;
 mod api_commands;
 mod ceilings;
 mod command_line;

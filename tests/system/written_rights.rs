@@ -21,7 +21,7 @@ use crate::harness::{
 };
 
 /// Members of a project get the template, with a tag for each; whoever is in none gets the account's default permissions.
-const POLICY: &str = r#"
+pub const POLICY: &str = r#"
 version: 1
 account: APP
 rules:
@@ -34,15 +34,15 @@ rules:
 "#;
 
 /// Who writes the account APP.
-struct Writer {
-    servers: SystemAccountServers,
-    keys: Arc<ScopedKeys>,
-    signer: OperatorSigner,
-    operators: Vec<String>,
+pub struct Writer {
+    pub servers: SystemAccountServers,
+    pub keys: Arc<ScopedKeys>,
+    pub signer: OperatorSigner,
+    pub operators: Vec<String>,
 }
 
 impl Writer {
-    async fn of(cluster: &Cluster) -> Self {
+    pub async fn of(cluster: &Cluster) -> Self {
         let mode = mode(cluster);
         let system = ConnectOptions::with_credentials(&mode.system_user.credentials.format())
             .unwrap()
@@ -109,7 +109,7 @@ async fn start(cluster: &Cluster, issuer: &str) -> Gateway {
 }
 
 /// Connects until `wanted` holds: a push is on its way to the shim, too.
-async fn connect_until<F: Future<Output = bool>>(
+pub async fn connect_until<F: Future<Output = bool>>(
     cluster: &Cluster,
     token: &SecretString,
     wanted: impl Fn(Arc<Session>) -> F,

@@ -11,7 +11,7 @@ use async_nats::{Client, Message, Subscriber};
 use async_trait::async_trait;
 use futures::StreamExt;
 use natsgate_core::{
-    AccountAtServer, AccountServers, AccountServersError, Deadline, PushAnswer, ServerIdentity,
+    AccountAtServer, AccountServers, AccountServersError, Deadline, PushAnswer, ServerIdentity, SessionKey,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -75,15 +75,35 @@ impl SystemAccountServers {
         account: &str,
     ) -> Result<BTreeMap<String, u64>, AccountServersError> {
         let mut by_issuer = BTreeMap::new();
+        for (_, issuer) in self.signed_connections(servers, account).await? {
+            let count: &mut u64 = by_issuer.entry(issuer).or_default();
+            *count = count.saturating_add(1);
+        }
+        Ok(by_issuer)
+    }
+
+    /// The connections of `account`, a public key, on all of `servers`, each with the key that signed its user JWT; empty if none did.
+    ///
+    /// # Errors
+    /// [`AccountServersError`] if one of the servers does not tell.
+    pub async fn signed_connections(
+        &self,
+        servers: &[ServerIdentity],
+        account: &str,
+    ) -> Result<Vec<(SessionKey, String)>, AccountServersError> {
+        let mut found = Vec::new();
         for server in servers {
             let listed = list(&self.system, &server.id, account).await;
             let doing = format!("listing the account's connections on {}", server.name);
             for connection in listed.map_err(|cause| failed(&doing, cause))?.connections {
-                let count: &mut u64 = by_issuer.entry(connection.issuer_key().to_owned()).or_default();
-                *count = count.saturating_add(1);
+                let key = SessionKey {
+                    server_id: server.id.clone(),
+                    client_id: connection.client_id(),
+                };
+                found.push((key, connection.issuer_key().to_owned()));
             }
         }
-        Ok(by_issuer)
+        Ok(found)
     }
 
     /// Asks all servers; returns their answers until `expected` have come, none has for a moment, or `deadline`.

@@ -9,7 +9,8 @@
 //! What was let in is in [`sessions`], kept true by [`watching`] (the servers' events and lists); [`enforce`] holds the revocation
 //! log against it, and [`telling`](self) what came of it goes to the board. [`direct`] closes sessions where all of that is down.
 //! [`account_servers`] is how account JWTs get to the servers and back, [`account_views`] what of them each server has in force, and
-//! [`written`] what a grant that names a template of one, or its default permissions, is minted from. Not here: who somebody is and what they may do; no identity code is linked.
+//! [`written`] what a grant that names a template of one, or its default permissions, is minted from; [`draining`]
+//! moves sessions off a template's older generations. Not here: who somebody is and what they may do; no identity code is linked.
 
 pub mod account_servers;
 pub mod account_views;
@@ -17,6 +18,7 @@ pub mod callout;
 pub mod ceilings;
 pub mod decision_point;
 pub mod direct;
+pub mod draining;
 pub mod enforce;
 pub mod entitlement;
 pub mod evict;

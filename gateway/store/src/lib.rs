@@ -11,7 +11,9 @@
 //! What is in a cache may vanish at any moment; nothing is ever right only because it was found there. Not here: what the
 //! facts are, and who may change them.
 
+pub mod accounts;
 pub mod board;
+mod embedded;
 mod in_process;
 pub mod log;
 mod lookup;
@@ -21,6 +23,7 @@ pub mod redis;
 pub mod seal;
 pub mod settings;
 
+pub use self::accounts::{FileAccountStore, OpenAccountStoreError};
 pub use self::redis::{RedisCache, RedisConnection, RedisError, RedisSettings};
 pub use board::{InProcessBoard, RedisBoard};
 pub use in_process::InProcessCache;

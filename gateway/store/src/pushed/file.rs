@@ -6,8 +6,7 @@
 mod bans;
 mod tables;
 
-use std::fs::OpenOptions;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -16,16 +15,14 @@ use natsgate_core::{
     Announced, Announcement, Deadline, Membership, MembershipFilter, MembershipKey, MembershipPage,
     MembershipStore, MembershipStoreError, MembershipWrite, Principal, Purged, Written,
 };
-use redb::backends::FileBackend;
-use redb::{Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, WriteTransaction};
+use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
+use crate::embedded;
+
 /// The most reads at once; others wait for their turn.
 const READS_AT_ONCE: usize = 8;
-
-/// The most memory the file's pages may take.
-const PAGE_CACHE_BYTES: usize = 64 * 1024 * 1024;
 
 /// Why the file could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +54,7 @@ impl FileMembershipStore {
             problem,
         };
         // Checking a damaged file may panic in redb: on the blocking thread that is an error.
-        let database = spawn_blocking(move || open(&path))
+        let database = spawn_blocking(move || embedded::open(&path, tables::prepare))
             .await
             .map_err(|_| failed("it is damaged: put a copy of it back from a backup".to_owned()))?
             .map_err(failed)?;
@@ -140,34 +137,6 @@ async fn bounded<T: Send + 'static>(
         ))),
         Err(_passed) => Err(late(doing, "it may still be done")),
     }
-}
-
-fn open(path: &Path) -> Result<Database, String> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(path).map_err(|error| {
-        format!("{error}: natsgate must be able to write there, and its folder must exist")
-    })?;
-    let database = Builder::new()
-        .set_cache_size(PAGE_CACHE_BYTES)
-        .set_check_integrity_on_open(true)
-        .create_with_backend(FileBackend::new(file).map_err(|error| error.to_string())?)
-        .map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
-                "another process has it open: one natsgate a file; several share PostgreSQL".to_owned()
-            }
-            other => format!("{other}; if it is damaged, put a copy of it back from a backup"),
-        })?;
-    tables::prepare(&database)?;
-    // What names the file must be on the disk too.
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(|error| format!("writing its folder to the disk: {error}"))?;
-    }
-    Ok(database)
 }
 
 #[async_trait]

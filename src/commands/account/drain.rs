@@ -1,0 +1,162 @@
+//! `natsgate account drain`, and what a push does at once for those that lose something.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use natsgate_accounts::account::TemplateState;
+use natsgate_accounts::writer::Request;
+use natsgate_accounts::{ManagedAccount, Operation, ScopeRole};
+use natsgate_core::Deadline;
+use natsgate_shim::draining::{Drained, drain};
+
+use super::site::{Configured, Site};
+use super::{EXIT_INCOMPLETE, Which, push};
+use crate::commands::{note, say};
+use crate::lifecycle;
+
+/// How long taking keys out may take.
+const PUSH_TIME: Duration = Duration::from_secs(60);
+
+/// Which sessions of older generations are moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    /// Those to whom the newest gives less, or of whom that cannot be told.
+    Losing,
+    /// The others.
+    Keeping,
+}
+
+/// What came of moving sessions.
+pub(super) struct Moved {
+    drained: Drained,
+    /// Sessions of older generations that were not to be moved.
+    pub(super) others: u64,
+}
+
+impl Moved {
+    pub(super) fn tell(&self, who: Who) -> anyhow::Result<()> {
+        let Drained { closed, left } = self.drained;
+        let what = match who {
+            Who::Losing => "that lose something",
+            Who::Keeping => "that lose nothing",
+        };
+        if closed > 0 {
+            say(format!(
+                "{closed} sessions {what} were closed, to come back with the newest generation"
+            ))?;
+        }
+        if left > 0 {
+            note(&format!(
+                "NOT COMPLETE: {left} sessions {what} are still on older generations; run natsgate account drain again"
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn exit_code(&self) -> ExitCode {
+        if self.drained.left > 0 {
+            ExitCode::from(EXIT_INCOMPLETE)
+        } else {
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// The keys of older generations of all templates: of those whose sessions lose something by moving, and of the others.
+fn older(account: &ManagedAccount) -> (BTreeSet<String>, BTreeSet<String>) {
+    let generations = account.templates().flat_map(|state: &TemplateState| {
+        let newest = state.newest().content();
+        state.older().map(move |generation| {
+            let loses = generation.content().difference(newest).narrows();
+            (generation.public_key().to_owned(), loses)
+        })
+    });
+    let (losing, keeping): (Vec<_>, Vec<_>) = generations.partition(|(_, loses)| *loses);
+    let keys = |list: Vec<(String, bool)>| list.into_iter().map(|(key, _)| key).collect();
+    (keys(losing), keys(keeping))
+}
+
+/// Moves sessions of older generations, evenly over `over`.
+///
+/// # Errors
+/// The servers do not tell who is there.
+pub(super) async fn move_sessions(site: &Site, who: Who, over: Duration) -> anyhow::Result<Moved> {
+    let (losing, keeping) = older(&site.account().await?);
+    let (moving, staying) = match who {
+        Who::Losing => (losing, keeping),
+        Who::Keeping => (keeping, losing),
+    };
+    let drained = if moving.is_empty() {
+        Drained::default()
+    } else {
+        let evictor = site.evictor().await?;
+        drain(site.at_servers(), &evictor, site.key(), &moving, over)
+            .await
+            .context("moving sessions to the newest generation")?
+    };
+    let there = site.sessions().await?;
+    let others = staying.iter().filter_map(|key| there.by_issuer.get(key)).sum();
+    Ok(Moved { drained, others })
+}
+
+/// Moves all of them, those that lose something first, and takes out the keys that have no session left.
+///
+/// # Errors
+/// What is wrong, or why a key was not taken out.
+pub(super) fn run(which: &Which, over: Duration) -> anyhow::Result<ExitCode> {
+    let configured = Configured::load(which)?;
+    lifecycle::block_on(async {
+        let site = Site::reach(configured).await?;
+        let writer = site.writer().await?;
+        let account = site.account().await?;
+        let before: Vec<ScopeRole> = removable(&account);
+        if before.is_empty() {
+            say("nothing to drain: every template has one generation, and none is retired")?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        for (who, over) in [(Who::Losing, Duration::ZERO), (Who::Keeping, over)] {
+            let moved = move_sessions(&site, who, over).await?;
+            moved.tell(who)?;
+            if moved.drained.left > 0 {
+                return Ok(moved.exit_code());
+            }
+        }
+        let request = Request {
+            operations: before.iter().cloned().map(Operation::RemoveGeneration).collect(),
+            sessions: site.sessions().await?,
+            max_payload: site.max_payload(),
+            may_reconnect: false,
+        };
+        let report = writer
+            .push(&request, Deadline::after(PUSH_TIME))
+            .await
+            .context("taking out the keys of older generations")?;
+        push::tell(&report)?;
+        // Nobody waits for it; whoever comes next takes it after a while.
+        let _ = writer.release(Deadline::after(Duration::from_secs(2))).await;
+        if report.is_complete() {
+            Ok(ExitCode::SUCCESS)
+        } else {
+            note("NOT COMPLETE: not every server has it; run this again once they are there");
+            Ok(ExitCode::from(EXIT_INCOMPLETE))
+        }
+    })
+}
+
+/// The generations that can go once nobody is on them: older ones, and the last of a retired template, which allows nothing.
+fn removable(account: &ManagedAccount) -> Vec<ScopeRole> {
+    let of = |state: &TemplateState| {
+        let all = state.generations().filter(|generation| {
+            state.is_retired() || generation.generation() != state.newest().generation()
+        });
+        let role = |generation| ScopeRole {
+            template: state.name().clone(),
+            generation,
+        };
+        all.map(|generation| role(generation.generation()))
+            .collect::<Vec<_>>()
+    };
+    account.templates().flat_map(of).collect()
+}

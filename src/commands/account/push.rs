@@ -1,0 +1,100 @@
+//! `natsgate account push`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use natsgate_accounts::writer::{Report, Request, Standing};
+use natsgate_core::Deadline;
+
+use super::drain::{Who, move_sessions};
+use super::site::{Configured, Site};
+use super::{Changes, EXIT_INCOMPLETE, Which};
+use crate::commands::{note, say};
+use crate::config::account_changes;
+use crate::lifecycle;
+
+/// How long a push may take, with reading it back and pushing it again.
+const PUSH_TIME: Duration = Duration::from_secs(60);
+
+/// Pushes, says what it did, and moves at once who loses something.
+///
+/// # Errors
+/// What is wrong, or why it was not pushed.
+pub(super) fn run(changes: &Changes, which: &Which) -> anyhow::Result<ExitCode> {
+    let operations = account_changes::load(&changes.changes)?;
+    let configured = Configured::load(which)?;
+    lifecycle::block_on(async {
+        let site = Site::reach(configured).await?;
+        let writer = site.writer().await?;
+        let request = Request {
+            operations,
+            sessions: site.sessions().await?,
+            max_payload: site.max_payload(),
+            may_reconnect: changes.may_reconnect,
+        };
+        let report = writer
+            .push(&request, Deadline::after(PUSH_TIME))
+            .await
+            .context("pushing the account")?;
+        tell(&report)?;
+        // Nobody waits for it; whoever comes next takes it after a while.
+        let _ = writer.release(Deadline::after(Duration::from_secs(2))).await;
+        if !report.is_complete() {
+            note(
+                "NOT COMPLETE: not every server has it. Push the same again once they are there; nobody was moved to the newest \
+                 generations yet",
+            );
+            return Ok(ExitCode::from(EXIT_INCOMPLETE));
+        }
+        let moved = move_sessions(&site, Who::Losing, Duration::ZERO).await?;
+        moved.tell(Who::Losing)?;
+        let waiting = moved.others;
+        if waiting > 0 {
+            say(format!(
+                "{waiting} sessions of older generations lose nothing and stay; to move them: natsgate account drain"
+            ))?;
+        }
+        Ok(moved.exit_code())
+    })
+}
+
+pub(super) fn tell(report: &Report) -> anyhow::Result<()> {
+    match &report.plan {
+        Some(plan) => say(plan)?,
+        None => say("nothing changes")?,
+    }
+    for foreign in report.foreign.iter() {
+        let what = if foreign.merged {
+            "is in what was pushed"
+        } else {
+            "IS NOT in what was pushed: others came with it, and only the newest counts; look at it"
+        };
+        note(&format!(
+            "somebody else pushed this account (signed by {}, issued at {}); that {what}",
+            foreign.issuer, foreign.issued_at
+        ));
+    }
+    for role in &report.restored {
+        note(&format!(
+            "the key {role} was missing or changed there, and is back"
+        ));
+    }
+    for server in &report.servers {
+        let standing = match &server.standing {
+            Standing::InForce => "in force".to_owned(),
+            Standing::NotLoaded => {
+                "kept; to be loaded when somebody of the account connects there".to_owned()
+            }
+            Standing::Missed => "ANOTHER ONE IS IN FORCE".to_owned(),
+            Standing::Silent(why) => format!("NOT KNOWN: {why}"),
+        };
+        let refused = match &server.answer {
+            Some(Err(why)) => format!("; it refused it: {why}"),
+            _ => String::new(),
+        };
+        let (name, version) = (&server.server.name, &server.server.version);
+        say(format!("  {name} ({version}): {standing}{refused}"))?;
+    }
+    Ok(())
+}

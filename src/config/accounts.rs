@@ -1,0 +1,92 @@
+//! `accounts`: who signs account JWTs, and where the writer keeps what is wanted of them.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use natsgate_accounts::{OperatorSigner, SignerCommand};
+use natsgate_store::FileAccountStore;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::problem::Problem;
+use super::value::Secret;
+
+/// The account writer. Exactly one of `operator_seed` and `signer_command` is set.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AccountsConfig {
+    /// The seed (`SO…`) of the operator, or of one of its signing keys.
+    pub operator_seed: Option<Secret>,
+    /// A program that signs, so that the key can stay in a vault or an HSM.
+    pub signer_command: Option<SignerCommandConfig>,
+    /// A file in which the writer keeps what is wanted of accounts and what it pushed last; it is made if it is not there. Must not
+    /// be lost. One process has it open at a time.
+    pub file: PathBuf,
+}
+
+/// A program that signs. It gets one line on its standard input, the bytes to sign in base64, and answers with one line, the
+/// Ed25519 signature of those bytes in base64.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignerCommandConfig {
+    /// The program.
+    pub program: String,
+    /// Its arguments.
+    #[serde(default)]
+    pub arguments: Vec<String>,
+    /// The public key (`O…`) that it signs with.
+    pub public_key: String,
+    /// How long it may take.
+    #[serde(default = "SignerCommandConfig::default_timeout", with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub timeout: Duration,
+}
+
+impl SignerCommandConfig {
+    fn default_timeout() -> Duration {
+        Duration::from_secs(10)
+    }
+}
+
+impl AccountsConfig {
+    /// Who signs.
+    ///
+    /// # Errors
+    /// [`Problem`].
+    pub fn signer(&self) -> Result<OperatorSigner, Problem> {
+        match (&self.operator_seed, &self.signer_command) {
+            (Some(Secret(seed)), None) => {
+                OperatorSigner::from_seed(seed).map_err(|error| Problem::new("accounts.operator_seed", error))
+            }
+            (None, Some(command)) => {
+                if command.timeout.is_zero() {
+                    return Err(Problem::new(
+                        "accounts.signer_command.timeout",
+                        "is 0; no program could answer in time",
+                    ));
+                }
+                let arguments = command.arguments.clone();
+                SignerCommand::new(&command.program, arguments, &command.public_key, command.timeout)
+                    .map(OperatorSigner::Command)
+                    .map_err(|error| Problem::new("accounts.signer_command", error))
+            }
+            (None, None) => Err(Problem::new(
+                "accounts",
+                "has neither operator_seed nor signer_command; set the one that signs account JWTs",
+            )),
+            (Some(_), Some(_)) => Err(Problem::new(
+                "accounts",
+                "has both operator_seed and signer_command; keep one",
+            )),
+        }
+    }
+
+    /// The file, opened; a relative path starts from `base`.
+    ///
+    /// # Errors
+    /// [`Problem`].
+    pub async fn store(&self, base: &Path) -> Result<FileAccountStore, Problem> {
+        let opened = FileAccountStore::open(base.join(&self.file)).await;
+        opened.map_err(|error| Problem::new("accounts.file", error))
+    }
+}

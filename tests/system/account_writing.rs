@@ -1,0 +1,254 @@
+//! `natsgate account push` and `drain`: the whole life of a template under the sessions that rest on it.
+
+use std::path::Path;
+use std::process::Output;
+use std::sync::Arc;
+
+use async_nats::Event;
+use natsgate_accounts::ManagedAccount;
+use natsgate_claims::SigningKey;
+use natsgate_core::{AccountServers, Clock, Deadline, SystemClock};
+use secrecy::ExposeSecret;
+
+use crate::harness::{
+    Cluster, Folder, Gateway, Keys, Mode, PATIENCE, SHIM_READY, alice, command, decision_section, provider,
+};
+use crate::written_rights::{POLICY, Writer, connect_until};
+
+/// A template that lets members subscribe to `subjects`.
+fn member(subjects: &str) -> String {
+    format!(
+        "version: 1\ntemplates:\n  member:\n    publish: {{ allow: ['projects.{{{{tag(project)}}}}.in.>'] }}\n    \
+         subscribe: {{ allow: [{subjects}] }}\n"
+    )
+}
+
+/// The configuration of the shim and of the writer for `cluster`.
+fn config(cluster: &Cluster) -> String {
+    let seed = match &cluster.keys {
+        Keys::Operator(keys) => keys.operator.seed().unwrap(),
+        Keys::Config(_) => unreachable!("operator mode"),
+    };
+    format!(
+        "{}accounts: {{ operator_seed: {}, file: accounts.redb }}\n",
+        cluster.shim_section(),
+        seed.expose_secret()
+    )
+}
+
+async fn account(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = command(folder, &[&["account"], arguments].concat());
+    tokio::task::spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap()
+}
+
+/// What it says when `changes` are pushed.
+async fn push(folder: &Folder, changes: &str) -> String {
+    let path = folder.write("changes.yaml", changes);
+    done(account(folder.path(), &["push", path.to_str().unwrap()]).await)
+}
+
+fn done(output: Output) -> String {
+    let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{said}");
+    said
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn says(said: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_template_is_pushed_widened_drained_narrowed_and_retired() {
+    let provider = provider().await;
+    let cluster = Cluster::start(Mode::OperatorWithPushes, false).await;
+    let folder = Folder::new(&config(&cluster));
+    let gateway = Folder::new(&format!(
+        "{}{}",
+        config(&cluster),
+        decision_section(provider.issuer(), None)
+    ));
+    gateway.write("policy.yaml", POLICY);
+    let _gateway = Gateway::start_in(gateway, "all", SHIM_READY).await;
+    let watcher = &cluster.break_glass().await;
+    let token = provider.issue(alice()).unwrap();
+
+    let own = "'projects.{{tag(project)}}.>'";
+    let said = push(&folder, &member(own)).await;
+    says(&said, &["template member: new, generation 1", "in force"]);
+    let session = connect_until(&cluster, &token, async |_| true).await;
+    assert!(!session.may_subscribe("news.a", watcher).await);
+
+    // Wider: nobody is disturbed, until somebody asks for it.
+    let wide = member(&format!("{own}, 'news.>'"));
+    let said = push(&folder, &wide).await;
+    says(
+        &said,
+        &[
+            "widened, generation 2 beside 1",
+            "1 sessions of older generations lose nothing and stay",
+        ],
+    );
+    let drain = async || done(account(folder.path(), &["drain", "--over=1s"]).await);
+    let (said, _) = tokio::join!(
+        drain(),
+        session.event(|event| matches!(event, Event::Disconnected))
+    );
+    says(
+        &said,
+        &[
+            "1 sessions that lose nothing were closed",
+            "removed: the key natsgate.member.1",
+        ],
+    );
+    session.event(|event| matches!(event, Event::Connected)).await;
+    assert!(session.may_subscribe("news.b", watcher).await);
+    says(&drain().await, &["nothing to drain"]);
+    says(&push(&folder, &wide).await, &["nothing changes"]);
+
+    // Narrower: whoever has more than that is moved by the push itself.
+    let narrow = member(own);
+    let (said, _) = tokio::join!(
+        push(&folder, &narrow),
+        session.event(|event| matches!(event, Event::Disconnected))
+    );
+    says(
+        &said,
+        &[
+            "narrowed, generation 3 beside 2",
+            "1 sessions that lose something were closed",
+        ],
+    );
+    session.event(|event| matches!(event, Event::Connected)).await;
+    assert!(!session.may_subscribe("news.c", watcher).await);
+    assert!(session.may_publish("projects.apollo.in.a", watcher).await);
+
+    // Retired: nobody is left, and nothing of it either.
+    let (said, _) = tokio::join!(
+        push(&folder, "version: 1\nretire: [member]"),
+        session.event(|event| matches!(event, Event::Disconnected))
+    );
+    says(
+        &said,
+        &[
+            "template member: retired",
+            "1 sessions that lose something were closed",
+        ],
+    );
+    says(&drain().await, &["template member: gone"]);
+    assert!(cluster.connect(&token).await.is_err());
+}
+
+#[tokio::test]
+async fn somebody_elses_push_is_noticed_and_kept_and_what_it_dropped_comes_back() {
+    let cluster = Cluster::start(Mode::OperatorWithPushes, false).await;
+    let folder = Folder::new(&config(&cluster));
+    let changes = member("'projects.{{tag(project)}}.>'");
+    push(&folder, &changes).await;
+
+    // From a copy that knows nothing of the template, as `nsc push` would.
+    let writer = Writer::of(&cluster).await;
+    let deadline = Deadline::after(PATIENCE);
+    let read = async || {
+        let kept = writer
+            .servers
+            .look_up(writer.keys.account(), deadline)
+            .await
+            .unwrap();
+        let now = SystemClock.unix_seconds();
+        ManagedAccount::read(&kept[0], Arc::clone(&writer.keys), &writer.operators, now).unwrap()
+    };
+    let before = read().await;
+    let key = before
+        .template(&"member".parse().unwrap())
+        .unwrap()
+        .newest()
+        .public_key()
+        .to_owned();
+    let mut foreign = before.claims().clone();
+    foreign
+        .body
+        .signing_keys
+        .retain(|key| !matches!(key, SigningKey::Scoped(_)));
+    foreign.body.tags.push("region:eu".to_owned());
+    let at = before.issued_at().unwrap() + 1;
+    let jwt = writer.signer.sign(&foreign, at).await.unwrap();
+    writer.servers.push(&jwt, 1, deadline).await.unwrap();
+    assert_eq!(read().await.templates().count(), 0);
+
+    let said = push(&folder, &changes).await;
+    says(
+        &said,
+        &[
+            "somebody else pushed this account",
+            "the key natsgate.member.1 was missing",
+        ],
+    );
+    let after = read().await;
+    assert!(after.facts().tags.contains(&"region:eu".to_owned()));
+    let state = after.template(&"member".parse().unwrap()).unwrap();
+    assert_eq!(
+        (state.newest().public_key(), state.older().count()),
+        (key.as_str(), 0)
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_pushed_is_refused_with_the_mend() {
+    let cluster = Cluster::start(Mode::OperatorWithPushes, false).await;
+    let whole = config(&cluster);
+    let changes = member("'projects.{{tag(project)}}.>'");
+    let refused = async |config: &str| {
+        let folder = Folder::new(config);
+        let path = folder.write("changes.yaml", &changes);
+        let output = account(folder.path(), &["push", path.to_str().unwrap()]).await;
+        (output.status.code(), text(&output.stderr))
+    };
+    for (config, code, part) in [
+        (cluster.shim_section(), 64, "accounts: is missing"),
+        (
+            whole.replace("operator_seed:", "operator_sed:"),
+            64,
+            "operator_sed",
+        ),
+        (
+            whole.replace("accounts.redb", "no/such/folder.redb"),
+            64,
+            "accounts.file: opening",
+        ),
+        (
+            format!("{}accounts: {{ file: accounts.redb }}\n", cluster.shim_section()),
+            64,
+            "neither operator_seed nor signer_command",
+        ),
+        (
+            format!(
+                "{}accounts: {{ file: a.redb, signer_command: {{ program: /bin/false, public_key: {} }} }}\n",
+                cluster.shim_section(),
+                natsgate_claims::KeyPair::generate(natsgate_claims::Role::Operator)
+                    .unwrap()
+                    .public_key()
+            ),
+            1,
+            "the signer command /bin/false failed",
+        ),
+    ] {
+        let (found, said) = refused(&config).await;
+        assert_eq!(found, Some(code), "{said}");
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let folder = Folder::new(&whole);
+    let _open = natsgate_store::FileAccountStore::open(folder.path().join("accounts.redb"))
+        .await
+        .unwrap();
+    let path = folder.write("changes.yaml", &changes);
+    let output = account(folder.path(), &["push", path.to_str().unwrap()]).await;
+    says(&text(&output.stderr), &["another process has it open"]);
+}
