@@ -244,7 +244,8 @@ impl AccountServers for Reach {
                 continue;
             }
             let there = state.servers[index].kept.clone();
-            state.oracle.overwriting(there.as_deref());
+            let newest = state.newest;
+            state.oracle.overwriting(self.process, newest, there.as_deref());
             state.servers[index].takes(jwt);
             if !state.astray(0.1) {
                 answers.push(PushAnswer {
@@ -343,6 +344,7 @@ impl AccountStore for Reach {
             let mut state = self.world.state();
             let newest = state.newest;
             if fence != newest {
+                state.oracle.refused();
                 return Err(AccountStoreError::Fenced { fence, newest });
             }
             let found = state.stored.as_ref().map(|stored| stored.version);
