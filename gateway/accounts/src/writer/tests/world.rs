@@ -198,7 +198,8 @@ impl AccountServers for Reach {
         held_up().await;
         let found = {
             let mut state = self.world.state();
-            if state.astray(0.02) {
+            // As the port says: nobody answering is an error, and not an account that nobody knows.
+            if state.astray(0.02) || !state.servers.iter().any(|server| server.up) {
                 return Err(lost("looking up"));
             }
             let up = state.servers.iter().filter(|server| server.up);
