@@ -99,9 +99,11 @@ async fn whatever_happens_in_between_nothing_wanted_is_lost() {
         "edits merged",
         "edits overwritten in the window, at a server",
         "requests that succeeded",
+        "late pushes of a frozen writer, at a server",
+        "writes of a frozen writer, refused",
     ] {
         assert!(
-            all.get(what).is_some_and(|times| *times >= count / 20),
+            all.get(what).copied().unwrap_or(0) >= count / 40,
             "{what}: {all:?}"
         );
     }

@@ -118,6 +118,11 @@ impl Oracle {
         }
     }
 
+    /// The last token that a process got; 0 for none.
+    pub(super) fn fence(&self, process: usize) -> Fence {
+        self.processes.get(&process).map_or(0, |process| process.fence)
+    }
+
     pub(super) fn edited(&mut self, jwt: &str) {
         self.count("edits by others");
         self.edits.insert(jwt.to_owned(), Edit::default());
@@ -197,12 +202,19 @@ impl Oracle {
         }
     }
 
-    /// A push arrives at a server that has `there`.
-    pub(super) fn overwriting(&mut self, there: Option<&str>) {
+    /// A push arrives at a server that has `there`, when `newest` is the newest token.
+    pub(super) fn overwriting(&mut self, process: usize, newest: Fence, there: Option<&str>) {
+        if self.fence(process) != newest {
+            self.count("late pushes of a frozen writer, at a server");
+        }
         let edit = there.and_then(|there| self.edits.get(there));
         if edit.is_some_and(|edit| !edit.merged && !edit.too_late) {
             self.count("edits overwritten in the window, at a server");
         }
+    }
+
+    pub(super) fn refused(&mut self) {
+        self.count("writes of a frozen writer, refused");
     }
 
     pub(super) fn written(&mut self, process: usize, fence: Fence, body: &[u8]) {

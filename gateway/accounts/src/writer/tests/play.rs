@@ -24,7 +24,7 @@ use crate::testing::{NOW, name, operator, permissions, template};
 use crate::writer::record::Record;
 use crate::writer::{Report, Request, Writer, WriterError};
 
-const STEPS: usize = 90;
+const STEPS: usize = 70;
 const TEMPLATES: [&str; 3] = ["member", "guest", "admin"];
 
 type Answer = Result<Report, WriterError>;
@@ -88,8 +88,8 @@ impl Play {
             60..100 => self.server(),
             100..115 => pass(self.rng.random_range(0..3_000)).await,
             115..125 => pass(self.rng.random_range(3_000..60_000)).await,
-            125..155 => self.freeze(step).await,
-            155..170 => self.kill(),
+            125..190 => self.freeze(step).await,
+            190..205 => self.kill(),
             _ => self.run(step),
         }
     }
@@ -113,7 +113,9 @@ impl Play {
         if awake.is_empty() {
             return;
         }
-        let index = awake[self.rng.random_range(0..awake.len())];
+        let any = awake[self.rng.random_range(0..awake.len())];
+        let index = self.busy().filter(|_| self.rng.random_bool(0.5)).unwrap_or(any);
+        self.processes[index].frozen = 0;
         if self.processes[index].request.is_none() {
             let operations = self.operations();
             let process = &mut self.processes[index];
@@ -248,10 +250,9 @@ impl Play {
 
     /// A process does nothing for a while, mostly for longer than its lease; another takes its place.
     async fn freeze(&mut self, step: usize) {
-        if self.processes.is_empty() || self.processes.len() > 3 {
+        let Some(index) = self.busy().filter(|_| self.processes.len() <= 3) else {
             return;
-        }
-        let index = self.rng.random_range(0..self.processes.len());
+        };
         let frozen = step + self.rng.random_range(3..50);
         self.processes[index].frozen = frozen;
         if self.rng.random_bool(0.8) {
@@ -266,9 +267,17 @@ impl Play {
         });
     }
 
+    /// The process that got the newest lease, if it is at a request and not frozen.
+    fn busy(&self) -> Option<usize> {
+        let state = self.world.state();
+        let busy = |one: &Process| {
+            one.request.is_some() && one.frozen == 0 && state.oracle.fence(one.number) == state.newest
+        };
+        self.processes.iter().position(busy)
+    }
+
     fn kill(&mut self) {
-        if !self.processes.is_empty() {
-            let index = self.rng.random_range(0..self.processes.len());
+        if let Some(index) = self.busy() {
             self.processes.swap_remove(index);
         }
     }

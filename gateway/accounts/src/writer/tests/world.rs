@@ -198,7 +198,8 @@ impl AccountServers for Reach {
         held_up().await;
         let found = {
             let mut state = self.world.state();
-            if state.astray(0.02) {
+            // As the port says: nobody answering is an error, and not an account that nobody knows.
+            if state.astray(0.02) || !state.servers.iter().any(|server| server.up) {
                 return Err(lost("looking up"));
             }
             let up = state.servers.iter().filter(|server| server.up);
@@ -244,7 +245,8 @@ impl AccountServers for Reach {
                 continue;
             }
             let there = state.servers[index].kept.clone();
-            state.oracle.overwriting(there.as_deref());
+            let newest = state.newest;
+            state.oracle.overwriting(self.process, newest, there.as_deref());
             state.servers[index].takes(jwt);
             if !state.astray(0.1) {
                 answers.push(PushAnswer {
@@ -343,6 +345,7 @@ impl AccountStore for Reach {
             let mut state = self.world.state();
             let newest = state.newest;
             if fence != newest {
+                state.oracle.refused();
                 return Err(AccountStoreError::Fenced { fence, newest });
             }
             let found = state.stored.as_ref().map(|stored| stored.version);
