@@ -149,7 +149,9 @@ fn what_the_readme_shows_is_good() {
          decision: {{ endpoints: ['http://127.0.0.1:7222'] }}\n",
         seed(Role::User)
     );
-    let config = |section: &str| format!("{section}{connections}");
+    let writer = readme_block("# the account writer")
+        .replace("${file:/run/secrets/OPERATOR.nk}", &seed(Role::Operator));
+    let config = |section: &str| format!("{section}{connections}{writer}");
     let checked = |config: &str| {
         command(Folder::new(config).path(), &["check-config"])
             .output()
@@ -157,6 +159,11 @@ fn what_the_readme_shows_is_good() {
     };
     let good = checked(&config(&section));
     assert!(good.status.success(), "{}", text(&good.stderr));
+    assert!(
+        text(&good.stdout).contains("natsgate account"),
+        "{}",
+        text(&good.stdout)
+    );
     for (shown, wrong, says) in [
         (
             ROOT_SECRET,
