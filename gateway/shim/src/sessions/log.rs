@@ -98,6 +98,43 @@ impl Taken {
     }
 }
 
+impl Taken {
+    /// How far a session comes that was looked at again and would get the same as of `now`: not past what was not taken in yet,
+    /// and not past an entry that closes it whatever it would get. Looking at it does not carry that one out.
+    pub(super) fn reached(&self, session: &Session, now: Option<Revision>) -> Option<Revision> {
+        let (Some(now), Some(applied)) = (now, self.applied) else {
+            return now;
+        };
+        // Of another epoch's entries none was taken in here.
+        if now.epoch != applied.epoch {
+            return session.as_of();
+        }
+        let end = if now.sequence > applied.sequence {
+            applied
+        } else {
+            now
+        };
+        let Some(as_of) = session.as_of() else {
+            return Some(end);
+        };
+        let Since::Entries(entries) = self.since(&as_of) else {
+            // Never back.
+            let back = as_of.epoch == end.epoch && as_of.sequence > end.sequence;
+            return Some(if back { as_of } else { end });
+        };
+        let closes = |entry: &&Arc<LogEntry>| {
+            entry.revision.sequence <= end.sequence
+                && entry.change.effect().measure == Measure::Kick
+                && touches(entry, session) != Touch::No
+        };
+        // The newest stands first.
+        let closing = entries.iter().rev().find(closes);
+        Some(closing.map_or(end, |entry| {
+            Revision::new(end.epoch, entry.revision.sequence.saturating_sub(1))
+        }))
+    }
+}
+
 /// Whether `entry` concerns something that is about `concerns` (`None`: not known), of whom `digest` is the principal's, in
 /// `account`.
 pub(super) fn touch(entry: &LogEntry, concerns: Option<&[Concern]>, digest: &str, account: &str) -> Touch {

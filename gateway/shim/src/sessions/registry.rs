@@ -119,6 +119,7 @@ impl Registry {
             since: Instant::now(),
             owner: Owner::Me,
             facts: None,
+            looked_as_of: None,
             doomed: false,
         });
         Asked { applied }
@@ -167,6 +168,7 @@ impl Registry {
             since: Instant::now(),
             owner: Owner::Me,
             facts: Some(facts),
+            looked_as_of: as_of,
             doomed: false,
         };
         state.remove(&session.record.key);
@@ -205,6 +207,7 @@ impl Registry {
                     phase: Phase::Live,
                     since: Instant::now(),
                     facts: None,
+                    looked_as_of: found.record.as_of,
                     doomed,
                     record: found.record,
                 });
@@ -227,6 +230,7 @@ impl Registry {
             shim => Owner::Other(shim.into()),
         };
         state.insert(Session {
+            looked_as_of: found.record.as_of,
             record: found.record,
             leaf: found.leaf,
             phase: Phase::Live,
@@ -452,7 +456,9 @@ impl Registry {
         Some(session.target())
     }
 
-    /// The session `key` was rechecked, or its details learned: it is valid as of `as_of`, and rests on `facts`.
+    /// The session `key` was rechecked, or its details learned: it would get the same as of `as_of`, and rests on `facts`. It is
+    /// valid as of then, but not past an entry that closes it whatever it would get, nor past what this shim has taken in: those
+    /// are still to be carried out.
     pub fn renew(&self, key: &SessionKey, as_of: Option<Revision>, generation: u64, facts: Facts) {
         let mut state = self.state();
         let Some(mut session) = state.remove(key) else {
@@ -460,11 +466,13 @@ impl Registry {
         };
         // Two rechecks may end in another order than they began in.
         let older = session
-            .as_of()
+            .looked_as_of
             .zip(as_of)
             .is_some_and(|(before, now)| before.epoch == now.epoch && before.sequence > now.sequence);
         if !older {
-            session.record.as_of = as_of;
+            // By what it rested on so far: a resource that it did not have closed nothing of it.
+            session.record.as_of = state.taken.reached(&session, as_of);
+            session.looked_as_of = as_of;
             session.record.policy_generation = generation;
             session.facts = Some(facts);
         }

@@ -76,6 +76,8 @@ pub struct Session {
     pub owner: Owner,
     /// What its grant says; `None` where another shim has it.
     pub facts: Option<Facts>,
+    /// What the facts were looked at as of. May be ahead of what the session is valid as of: an entry in between may close it.
+    pub looked_as_of: Option<Revision>,
     /// Whether it is to be closed: what is in flight for it is not answered any more.
     pub doomed: bool,
 }

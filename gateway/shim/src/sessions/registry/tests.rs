@@ -320,6 +320,9 @@ fn what_is_not_listed_any_more_is_gone_and_what_is_new_is_not() {
 fn a_recheck_that_ends_late_does_not_make_a_session_older() {
     let registry = begun();
     let_in(&registry, 1, at(1), &about("alice", &["apollo"]));
+    for sequence in 2..=9 {
+        registry.take(&entry(sequence, person("bob")));
+    }
     registry.renew(&key(1), Some(at(9)), 2, facts(&about("alice", &["gemini"])));
     registry.renew(&key(1), Some(at(5)), 1, facts(&about("alice", &["apollo"])));
     let session = registry.get(&key(1)).unwrap();
@@ -328,6 +331,92 @@ fn a_recheck_that_ends_late_does_not_make_a_session_older() {
         (Some(at(9)), 2)
     );
     assert_eq!(registry.take(&entry(10, project("gemini"))).mine, [key(1)]);
+}
+
+/// What closes a session whatever it would get.
+fn closing(client_id: u64) -> [Selector; 3] {
+    let SessionKey { server_id, client_id } = key(client_id);
+    [
+        Selector::Account { name: "APP".into() },
+        person("alice"),
+        Selector::Session { server_id, client_id },
+    ]
+}
+
+fn concerned() -> Vec<Concern> {
+    let mut concerns = about("alice", &["apollo"]);
+    concerns.push(Concern::account("APP"));
+    concerns
+}
+
+#[test]
+fn looking_at_anothers_session_does_not_carry_out_what_closes_it() {
+    for selector in closing(1) {
+        let registry = begun();
+        registry.seen(found(1, "other", Some(at(1))));
+        registry.take(&entry(2, selector.clone()));
+        registry.take(&entry(3, project("gemini")));
+        // For the third entry it was asked what it would get, of somebody who had read on.
+        registry.renew(&key(1), Some(at(4)), 0, facts(&concerned()));
+        let owner = registry.owner_of_older(&key(1), &at(2));
+        assert_eq!(owner, Some(Owner::Other("other".into())), "{selector:?}");
+        let against = registry.against(&key(1)).unwrap();
+        assert!(
+            against.iter().any(|(entry, _)| entry.revision == at(2)),
+            "{selector:?}"
+        );
+        // Another look does not either, nor one that ends late.
+        for later in [5, 3] {
+            registry.renew(&key(1), Some(at(later)), 0, facts(&concerned()));
+            assert!(registry.owner_of_older(&key(1), &at(2)).is_some(), "{selector:?}");
+        }
+    }
+}
+
+#[test]
+fn looking_at_a_session_ahead_of_the_log_does_not_carry_out_what_is_still_to_come() {
+    for selector in closing(1) {
+        let registry = begun();
+        let_in(&registry, 1, at(1), &concerned());
+        registry.renew(&key(1), Some(at(3)), 0, facts(&concerned()));
+        assert_eq!(registry.get(&key(1)).unwrap().as_of(), Some(at(1)));
+        let closing = entry(2, selector.clone());
+        assert_eq!(registry.take(&closing).mine, [key(1)], "{selector:?}");
+        // It is on its way out, and looked at once more: the entry is not carried out by that.
+        registry.renew(&key(1), Some(at(3)), 0, facts(&concerned()));
+        assert!(registry.is_left(&closing), "{selector:?}");
+        registry.gone(&key(1), "");
+        assert!(!registry.is_left(&closing), "{selector:?}");
+    }
+}
+
+#[test]
+fn looking_carries_out_what_only_asks_for_a_look_and_what_is_about_others() {
+    let registry = begun();
+    let mut concerns = about("alice", &["apollo"]);
+    concerns.push(Concern::member(&alice(), "project", "apollo"));
+    let_in(&registry, 1, at(1), &concerns);
+    let member = Selector::Membership {
+        principal: alice(),
+        kind: "project".into(),
+        id: "apollo".into(),
+    };
+    assert_eq!(registry.take(&entry(2, member)).mine, [key(1)]);
+    registry.take(&entry(3, person("bob")));
+    // A project it did not have when that was closed.
+    registry.take(&entry(4, project("gemini")));
+    registry.renew(
+        &key(1),
+        Some(at(4)),
+        0,
+        facts(&about("alice", &["apollo", "gemini"])),
+    );
+    assert_eq!(registry.get(&key(1)).unwrap().as_of(), Some(at(4)));
+    // Of an epoch that was not taken in here nothing is known.
+    let ahead = Revision::new(epoch(2), 9);
+    registry.renew(&key(1), Some(ahead), 0, facts(&about("alice", &["apollo"])));
+    assert_eq!(registry.get(&key(1)).unwrap().as_of(), Some(at(4)));
+    assert_eq!(registry.jump(Revision::new(epoch(2), 3)).mine, [key(1)]);
 }
 
 #[test]
