@@ -76,6 +76,11 @@ async fn check(loaded: &Loaded) -> Result<Checked, Problems> {
     }
     if let Some(accounts) = &config.accounts {
         problems.take(accounts.signer());
+        if let Some(system) = &accounts.system
+            && let Err(more) = system.settings("accounts.system", base)
+        {
+            problems.extend(more);
+        }
         good_for.push("natsgate account");
     }
     if let Some(decision) = &config.decision {

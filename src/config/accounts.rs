@@ -8,6 +8,7 @@ use natsgate_store::FileAccountStore;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::nats::NatsConfig;
 use super::problem::Problem;
 use super::value::Secret;
 
@@ -19,6 +20,8 @@ pub struct AccountsConfig {
     pub operator_seed: Option<Secret>,
     /// A program that signs, so that the key can stay in a vault or an HSM.
     pub signer_command: Option<SignerCommandConfig>,
+    /// A connection into the system account that may push account JWTs, where `shim.system` may only read them.
+    pub system: Option<NatsConfig>,
     /// A file in which the writer keeps what is wanted of accounts and what it pushed last; it is made if it is not there. Must not
     /// be lost. One process has it open at a time.
     pub file: PathBuf,

@@ -150,7 +150,11 @@ fn what_the_readme_shows_is_good() {
         seed(Role::User)
     );
     let writer = readme_block("# the account writer")
-        .replace("${file:/run/secrets/OPERATOR.nk}", &seed(Role::Operator));
+        .replace("${file:/run/secrets/OPERATOR.nk}", &seed(Role::Operator))
+        .replace(
+            "creds: \"${file:/run/secrets/write.creds}\"",
+            &format!("nkey_seed: {}", seed(Role::User)),
+        );
     let config = |section: &str| format!("{section}{connections}{writer}");
     let checked = |config: &str| {
         command(Folder::new(config).path(), &["check-config"])

@@ -66,6 +66,13 @@ nsc add user --account SYS --name watch \
   --allow-pub '$SYS.REQ.SERVER.*.ACCOUNTZ' --allow-pub '$SYS.REQ.ACCOUNT.*.CLAIMS.LOOKUP' \
   --allow-sub '$SYS.REQ.CLAIMS.UPDATE' --allow-sub '$SYS.REQ.ACCOUNT.*.CLAIMS.UPDATE'
 
+# Writes: looks account JWTs up, pushes them, and reads back what servers have in force (`natsgate account`, accounts.system).
+nsc add user --account SYS --name write \
+  --allow-sub '_INBOX.natsgate.>' \
+  --allow-pub '$SYS.REQ.CLAIMS.UPDATE' --allow-pub '$SYS.REQ.ACCOUNT.*.CLAIMS.LOOKUP' \
+  --allow-pub '$SYS.REQ.SERVER.*.ACCOUNTZ' --allow-pub '$SYS.REQ.SERVER.*.CONNZ' \
+  --allow-pub '$SYS.REQ.SERVER.*.STATSZ' --allow-pub '$SYS.REQ.USER.INFO'
+
 # Kicks: closes connections that cannot be answered in time, and those that rest on what was revoked.
 nsc add user --account SYS --name evict \
   --allow-sub '_INBOX.natsgate.>' \
@@ -80,6 +87,7 @@ creds AUTH callout secrets/callout.creds
 creds AUTH sentinel sentinel.creds
 creds SYS watch secrets/watch.creds
 creds SYS evict secrets/evict.creds
+creds SYS write secrets/write.creds
 creds APP break-glass secrets/break-glass.creds
 
 {

@@ -187,6 +187,14 @@ impl ManagedAccount {
         self.templates.get(name)
     }
 
+    /// Whether there is a newer generation of `template` than `newest` under a key that none of the root secrets makes: another
+    /// natsgate's, which has a newer secret, say.
+    pub fn has_unknown_newer(&self, template: &TemplateName, newest: Generation) -> bool {
+        self.scopes()
+            .filter_map(|scope| ScopeRole::parse(&scope.role))
+            .any(|role| role.template == *template && role.generation > newest)
+    }
+
     /// Roles in natsgate's form on keys that none of the root secrets makes: somebody else's, or a secret is missing.
     pub fn lookalikes(&self) -> Vec<String> {
         let ours: BTreeSet<&str> = self

@@ -247,8 +247,9 @@ fn account_template(
             );
             continue;
         };
-        let value = errors.take(&key, Template::parse_name(source, scope))?;
-        tags.push((tag, value));
+        if let Some(value) = errors.take(&key, Template::parse_name(source, scope)) {
+            tags.push((tag, value));
+        }
     }
     Some(CompiledTemplate { name: name?, tags })
 }

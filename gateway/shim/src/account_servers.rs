@@ -65,6 +65,20 @@ impl SystemAccountServers {
         Self { system }
     }
 
+    /// The servers that are there, asked for twice: one that answers late the first time does so the second.
+    ///
+    /// # Errors
+    /// [`AccountServersError`].
+    pub async fn all_servers(&self, deadline: Deadline) -> Result<Vec<ServerIdentity>, AccountServersError> {
+        let mut all = self.roster(deadline).await?;
+        for server in self.roster(deadline).await? {
+            if !all.iter().any(|known| known.id == server.id) {
+                all.push(server);
+            }
+        }
+        Ok(all)
+    }
+
     /// The connections of `account`, a public key, on all of `servers`: how many of each key that signed their user JWTs.
     ///
     /// # Errors
@@ -242,6 +256,11 @@ impl AccountServers for SystemAccountServers {
         let answers = self
             .ask_all(doing, subject, body, Some(expected), deadline)
             .await?;
+        if answers.is_empty() {
+            let cause = "no server answered: may the system user publish on $SYS.REQ.CLAIMS.UPDATE, and is the resolver one that \
+                         takes pushes (`full` or `cache`)?";
+            return Err(failed(doing, cause.to_owned()));
+        }
         let mut said = Vec::with_capacity(answers.len());
         for answer in &answers {
             let answer: Answer<serde::de::IgnoredAny> = read(doing, answer)?;

@@ -4,8 +4,7 @@
 //! signed by a key it does not know. So each server is asked for itself. Its answer is remembered for a moment, and forgotten when
 //! an account JWT is seen being pushed.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Client;
@@ -13,6 +12,7 @@ use futures::StreamExt;
 use moka::future::Cache;
 use natsgate_accounts::{AccountError, ManagedAccount, ScopedKeys};
 use natsgate_core::{AccountAtServer, AccountServers, Clock, Deadline};
+use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -21,6 +21,12 @@ pub const REMEMBERED_FOR: Duration = Duration::from_secs(5);
 
 /// More answers at once than any cluster gives.
 const MOST_REMEMBERED: u64 = 10_000;
+
+/// JWTs that are kept as they were read.
+const MOST_READ: u64 = 32;
+
+/// After a push was heard, what servers have is asked again once more this long after: they may have answered just before.
+const TAKEN_IN_WITHIN: Duration = Duration::from_secs(1);
 
 /// Where account JWTs are pushed (nats-server's `accountPackReqSubj` and its kin).
 const PUSHES: [&str; 2] = ["$SYS.REQ.CLAIMS.UPDATE", "$SYS.REQ.ACCOUNT.*.CLAIMS.UPDATE"];
@@ -43,8 +49,8 @@ pub struct AccountViews {
     clock: Arc<dyn Clock>,
     /// By server and account.
     remembered: Cache<(String, String), Arc<ManagedAccount>>,
-    /// The JWT that was read last of each account: most servers have the same.
-    read: Mutex<HashMap<String, (String, Arc<ManagedAccount>)>>,
+    /// JWTs that were read lately, by SHA-256: most servers have the same.
+    read: Cache<[u8; 32], Arc<ManagedAccount>>,
 }
 
 impl AccountViews {
@@ -58,7 +64,7 @@ impl AccountViews {
                 .max_capacity(MOST_REMEMBERED)
                 .time_to_live(REMEMBERED_FOR)
                 .build(),
-            read: Mutex::default(),
+            read: Cache::builder().max_capacity(MOST_READ).build(),
         }
     }
 
@@ -91,13 +97,25 @@ impl AccountViews {
             }
         }
         let mut pushes = futures::stream::select_all(pushes);
+        let mut again: Option<tokio::time::Instant> = None;
         loop {
+            let later = async {
+                match again {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 () = stop.cancelled() => return,
+                () = later => {
+                    self.remembered.invalidate_all();
+                    again = None;
+                }
                 pushed = pushes.next() => match pushed {
                     Some(_) => {
                         debug!("an account JWT is being pushed: what servers have is asked again");
                         self.remembered.invalidate_all();
+                        again = tokio::time::Instant::now().checked_add(TAKEN_IN_WITHIN);
                     }
                     None => return,
                 },
@@ -116,40 +134,51 @@ impl AccountViews {
             |error: natsgate_core::AccountServersError| ViewError::Unavailable(error.to_string());
         let in_force = self.servers.in_force(server, account, deadline).await;
         match in_force.map_err(unavailable)? {
-            AccountAtServer::InForce(jwt) => self.read(jwt, keys),
+            AccountAtServer::InForce(jwt) => self.read(jwt, keys).await,
             AccountAtServer::NotLoaded => {
-                let kept = self
+                let mut kept = self
                     .servers
                     .look_up(account, deadline)
                     .await
-                    .map_err(unavailable)?;
-                let mut read = Vec::new();
-                for jwt in kept {
-                    read.push(self.read(jwt, keys)?);
-                }
-                // Servers that differ are about to have the newest one.
-                let newest = read.into_iter().max_by_key(|account| account.issued_at());
-                newest.ok_or_else(|| {
-                    ViewError::Unavailable(format!(
+                    .map_err(unavailable)?
+                    .into_iter();
+                match (kept.next(), kept.next()) {
+                    (Some(jwt), None) => self.read(jwt, keys).await,
+                    (None, _) => Err(ViewError::Unavailable(format!(
                         "no nats-server knows the account {account}: push its JWT"
-                    ))
-                })
+                    ))),
+                    // Which of them this server will load is not known, and one may give more than the other.
+                    (Some(_), Some(_)) => Err(ViewError::Unavailable(format!(
+                        "the nats-servers keep different JWTs of the account {account}, and this one has not loaded it: push the \
+                         account again"
+                    ))),
+                }
             }
         }
     }
 
-    fn read(&self, jwt: String, keys: &Arc<ScopedKeys>) -> Result<Arc<ManagedAccount>, ViewError> {
+    /// Reads `jwt`, on a thread for that: a large one takes a while.
+    async fn read(&self, jwt: String, keys: &Arc<ScopedKeys>) -> Result<Arc<ManagedAccount>, ViewError> {
         let now = self.clock.unix_seconds();
-        let mut known = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, account)) = known.get(keys.account()).filter(|(known, account)| {
-            *known == jwt && account.claims().expires_at.is_none_or(|expiry| expiry > now)
-        }) {
-            return Ok(Arc::clone(account));
+        let digest: [u8; 32] = Sha256::digest(&jwt).into();
+        let (keys, operators) = (Arc::clone(keys), self.operators.clone());
+        let reading = async move {
+            let read = move || ManagedAccount::read(&jwt, keys, &operators, now);
+            match tokio::task::spawn_blocking(read).await {
+                Ok(read) => read.map(Arc::new).map_err(ViewError::Unreadable),
+                Err(error) => Err(ViewError::Unavailable(format!(
+                    "reading the account JWT: {error}"
+                ))),
+            }
+        };
+        let read = self.read.try_get_with(digest, reading).await;
+        let account = read.map_err(Arc::unwrap_or_clone)?;
+        match account.claims().expires_at {
+            Some(expiry) if expiry <= now => Err(ViewError::Unavailable(
+                "the account JWT that the server has has expired: push another".to_owned(),
+            )),
+            _ => Ok(account),
         }
-        let account = ManagedAccount::read(&jwt, Arc::clone(keys), &self.operators, now);
-        let account = Arc::new(account.map_err(ViewError::Unreadable)?);
-        known.insert(keys.account().to_owned(), (jwt, Arc::clone(&account)));
-        Ok(account)
     }
 }
 

@@ -482,7 +482,7 @@ impl Callout {
             .and_then(|jwt| Ok((jwt, ceilings::expiry(grant, self.settings.max_session, now)?)));
         let (jwt, expiry) = match minted {
             Ok(minted) => minted,
-            Err(error) if error.may_pass() => return Err(error.to_string()),
+            Err(error) if error.may_pass(account, now) => return Err(error.to_string()),
             Err(error) => {
                 warn!(decision_id, server, client, %error, "a grant was refused by this shim's ceilings");
                 return refuse();

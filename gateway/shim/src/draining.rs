@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::StreamExt;
-use natsgate_core::{AccountServers, AccountServersError, Deadline, ServerIdentity, SessionKey};
+use natsgate_core::{AccountServersError, Deadline, SessionKey};
 use tokio::time::Instant;
 
 use crate::account_servers::SystemAccountServers;
@@ -20,8 +20,14 @@ const KICKS_AT_ONCE: usize = 256;
 /// How long one kick is tried.
 const KICK_TIME: Duration = Duration::from_secs(2);
 
-/// Pause before it is looked again who is there.
+/// Pause before it is looked again who is there; doubled each time that somebody is.
 const LOOK_PAUSE: Duration = Duration::from_millis(500);
+
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long nobody must have come: longer than a shim remembers what a server has, and works on a request that it began just before.
+const ALONE_FOR: Duration = REMEMBERED_FOR.saturating_add(Duration::from_secs(2));
 
 /// How long servers may take to say that they are there.
 const ROSTER_TIME: Duration = Duration::from_secs(5);
@@ -32,7 +38,7 @@ const MOST_BEYOND: Duration = Duration::from_secs(60);
 /// What came of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Drained {
-    /// How many sessions were closed.
+    /// How many sessions were closed; one that came back with the same key and was closed again counts again.
     pub closed: u64,
     /// How many could not be, or came back with the same key; 0 if nobody is left.
     pub left: u64,
@@ -56,14 +62,23 @@ pub async fn drain(
         .checked_add(over.saturating_add(MOST_BEYOND))
         .unwrap_or(begun);
     let mut alone_since: Option<Instant> = None;
-    let mut pace = over;
+    let (mut pace, mut pause) = (over, LOOK_PAUSE);
     loop {
-        let there = sessions(servers, account, keys).await?;
+        let there = match sessions(servers, account, keys).await {
+            Ok(there) => there,
+            // A server that goes or comes meanwhile. Who is there is not known, so nobody counts as gone.
+            Err(_) if Instant::now() < give_up => {
+                alone_since = None;
+                tokio::time::sleep(pause).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         drained.left = u64::try_from(there.len()).unwrap_or(u64::MAX);
         let now = Instant::now();
         if there.is_empty() {
             let since = *alone_since.get_or_insert(now);
-            if now.saturating_duration_since(since) > REMEMBERED_FOR.saturating_add(LOOK_PAUSE) {
+            if now.saturating_duration_since(since) > ALONE_FOR {
                 return Ok(drained);
             }
         } else {
@@ -73,11 +88,27 @@ pub async fn drain(
             }
             let closed = kick(evictor, there, pace).await;
             drained.closed = drained.closed.saturating_add(closed);
-            // Who comes after that came with what was remembered for a moment, and is few.
+            // Who comes after that came with what was remembered for a moment, and is few. If not, kicking faster is no help.
             pace = Duration::ZERO;
+            pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
         }
-        tokio::time::sleep(LOOK_PAUSE).await;
+        let nobody = alone_since.is_some();
+        tokio::time::sleep(if nobody { LOOK_PAUSE } else { pause }).await;
     }
+}
+
+/// Closes all sessions of `account` (a public key) that one of `keys` (public keys) signed, once, whatever they come back with.
+///
+/// # Errors
+/// [`AccountServersError`] if not all servers tell who is there.
+pub async fn close(
+    servers: &SystemAccountServers,
+    evictor: &Evictor,
+    account: &str,
+    keys: &BTreeSet<String>,
+) -> Result<u64, AccountServersError> {
+    let there = sessions(servers, account, keys).await?;
+    Ok(kick(evictor, there, Duration::ZERO).await)
 }
 
 /// The sessions of `account` that one of `keys` signed, on all servers.
@@ -86,7 +117,7 @@ async fn sessions(
     account: &str,
     keys: &BTreeSet<String>,
 ) -> Result<Vec<SessionKey>, AccountServersError> {
-    let roster: Vec<ServerIdentity> = servers.roster(Deadline::after(ROSTER_TIME)).await?;
+    let roster = servers.all_servers(Deadline::after(ROSTER_TIME)).await?;
     let all = servers.signed_connections(&roster, account).await?;
     let concerned = all.into_iter().filter(|(_, issuer)| keys.contains(issuer));
     Ok(concerned.map(|(key, _)| key).collect())

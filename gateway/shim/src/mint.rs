@@ -43,9 +43,11 @@ pub enum MintError {
 }
 
 impl MintError {
-    /// Whether it may be otherwise in a moment, so that the client should come again rather than be denied.
-    pub fn may_pass(&self) -> bool {
-        matches!(self, Self::NotWritten(why) if why.may_pass())
+    /// Whether it may be otherwise in a moment, so that the client should come again rather than be denied. `account` is what the
+    /// grant was to be minted from.
+    pub fn may_pass(&self, account: Option<&ManagedAccount>, now: SystemTime) -> bool {
+        let issued_at = account.and_then(ManagedAccount::issued_at);
+        matches!(self, Self::NotWritten(why) if why.may_pass(issued_at, natsgate_core::clock::unix_seconds(now)))
     }
 }
 

@@ -29,6 +29,15 @@ pub enum NotWritten {
         /// Its name.
         template: TemplateName,
     },
+    /// The template has a newer generation, of a key that this shim cannot make.
+    #[error(
+        "the template {template} has a newer generation whose key none of this shim's root secrets makes; give it the secret that the \
+         account writer has (shim.accounts[].root_secrets), first of all to every shim"
+    )]
+    NewerUnknown {
+        /// Its name.
+        template: TemplateName,
+    },
     /// The template is retired.
     #[error("the template {template} is retired; have the policy name another")]
     Retired {
@@ -73,10 +82,19 @@ pub enum NotWritten {
     SignerNotPlain,
 }
 
+/// How long after an account JWT was issued another may be on its way.
+const CHANGING_FOR: i64 = 60;
+
 impl NotWritten {
-    /// Whether it may be otherwise in a moment, since a push is on its way, say. Then the client should come again.
-    pub fn may_pass(&self) -> bool {
-        matches!(self, Self::NoTemplate { .. } | Self::NoDefaults)
+    /// Whether it may be otherwise in a moment, since the account, whose JWT was issued at `issued_at`, is being changed at `now` (in
+    /// seconds since the Unix epoch). Then the client should come again; later it would do so for ever.
+    pub fn may_pass(&self, issued_at: Option<i64>, now: i64) -> bool {
+        let changing = issued_at.is_some_and(|at| now.saturating_sub(at) < CHANGING_FOR);
+        match self {
+            Self::NoTemplate { .. } | Self::NoDefaults => changing,
+            Self::NewerUnknown { .. } => true,
+            _ => false,
+        }
     }
 }
 
@@ -114,6 +132,10 @@ pub fn by_template(
     let Some(state) = account.template(&used.template) else {
         return Err(NotWritten::NoTemplate { template });
     };
+    // What it gives is not known, and may be less.
+    if account.has_unknown_newer(&used.template, state.newest().generation()) {
+        return Err(NotWritten::NewerUnknown { template });
+    }
     if state.is_retired() {
         return Err(NotWritten::Retired { template });
     }

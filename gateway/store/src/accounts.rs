@@ -26,6 +26,9 @@ const FENCES: TableDefinition<'_, &str, u64> = TableDefinition::new("account_fen
 /// Wanted states by account, with their versions.
 const WANTED: TableDefinition<'_, &str, (u64, &[u8])> = TableDefinition::new("account_wanted");
 
+/// What to do if another process has the file.
+const SHARED: &str = "somebody is pushing or draining; wait until that is done, or end it";
+
 /// Why the file could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("opening what is wanted of accounts in {}: {problem}", path.display())]
@@ -71,7 +74,7 @@ impl FileAccountStore {
         let shown = path.clone();
         let failed = |problem: String| OpenAccountStoreError { path: shown, problem };
         // Checking a damaged file may panic in redb: on the blocking thread that is an error.
-        let opened = spawn_blocking(move || embedded::open(&path, prepare)).await;
+        let opened = spawn_blocking(move || embedded::open(&path, SHARED, prepare)).await;
         let opened =
             opened.unwrap_or_else(|_| Err("it is damaged: put a copy of it back from a backup".to_owned()));
         Ok(Self {

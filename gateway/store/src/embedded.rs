@@ -10,12 +10,13 @@ use redb::{Builder, Database, DatabaseError};
 const PAGE_CACHE_BYTES: usize = 64 * 1024 * 1024;
 
 /// Opens the file `path`, or makes it, readable by its owner only, and has `prepare` look at it before it is on the disk. Its folder
-/// must be there. The file is locked.
+/// must be there. The file is locked; `shared` tells whoever finds it so what to do.
 ///
 /// # Errors
 /// What is wrong, and the mend: another process has it open, it cannot be read or written, it is damaged or of a later release.
 pub(crate) fn open(
     path: &Path,
+    shared: &str,
     prepare: impl FnOnce(&Database) -> Result<(), String>,
 ) -> Result<Database, String> {
     let mut options = OpenOptions::new();
@@ -31,7 +32,7 @@ pub(crate) fn open(
         .create_with_backend(FileBackend::new(file).map_err(|error| error.to_string())?)
         .map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
-                "another process has it open: one natsgate a file; several share PostgreSQL".to_owned()
+                format!("another process has it open: {shared}")
             }
             other => format!("{other}; if it is damaged, put a copy of it back from a backup"),
         })?;

@@ -9,7 +9,7 @@ use natsgate_accounts::account::TemplateState;
 use natsgate_accounts::writer::Request;
 use natsgate_accounts::{ManagedAccount, Operation, ScopeRole};
 use natsgate_core::Deadline;
-use natsgate_shim::draining::{Drained, drain};
+use natsgate_shim::draining::{Drained, close, drain};
 
 use super::site::{Configured, Site};
 use super::{EXIT_INCOMPLETE, Which, push};
@@ -101,6 +101,19 @@ pub(super) async fn move_sessions(site: &Site, who: Who, over: Duration) -> anyh
     Ok(Moved { drained, others })
 }
 
+/// Closes those once to whom the newest gives less; how many.
+///
+/// # Errors
+/// The servers do not tell who is there.
+pub(super) async fn close_losing(site: &Site) -> anyhow::Result<u64> {
+    let (losing, _) = older(&site.account().await?);
+    if losing.is_empty() {
+        return Ok(0);
+    }
+    let closed = close(site.at_servers(), &site.evictor().await?, site.key(), &losing).await;
+    closed.context("closing sessions that lose something")
+}
+
 /// Moves all of them, those that lose something first, and takes out the keys that have no session left.
 ///
 /// # Errors
@@ -109,7 +122,18 @@ pub(super) fn run(which: &Which, over: Duration) -> anyhow::Result<ExitCode> {
     let configured = Configured::load(which)?;
     lifecycle::block_on(async {
         let site = Site::reach(configured).await?;
-        let writer = site.writer().await?;
+        // Who is moved has to find the newest generation everywhere.
+        let request = Request {
+            sessions: site.sessions().await?,
+            max_payload: site.max_payload(),
+            ..Request::default()
+        };
+        if !write(&site, &request).await? {
+            note(
+                "NOT COMPLETE: not every server has what was pushed last, so nobody is moved; run this again once they are there",
+            );
+            return Ok(ExitCode::from(EXIT_INCOMPLETE));
+        }
         let account = site.account().await?;
         let before: Vec<ScopeRole> = removable(&account);
         if before.is_empty() {
@@ -129,20 +153,26 @@ pub(super) fn run(which: &Which, over: Duration) -> anyhow::Result<ExitCode> {
             max_payload: site.max_payload(),
             may_reconnect: false,
         };
-        let report = writer
-            .push(&request, Deadline::after(PUSH_TIME))
-            .await
-            .context("taking out the keys of older generations")?;
-        push::tell(&report)?;
-        // Nobody waits for it; whoever comes next takes it after a while.
-        let _ = writer.release(Deadline::after(Duration::from_secs(2))).await;
-        if report.is_complete() {
+        if write(&site, &request).await? {
             Ok(ExitCode::SUCCESS)
         } else {
             note("NOT COMPLETE: not every server has it; run this again once they are there");
             Ok(ExitCode::from(EXIT_INCOMPLETE))
         }
     })
+}
+
+/// Does `request`, and says so if it changed anything; whether every server has it. The writer's file is free again afterwards.
+async fn write(site: &Site, request: &Request) -> anyhow::Result<bool> {
+    let writer = site.writer().await?;
+    let pushed = writer.push(request, Deadline::after(PUSH_TIME)).await;
+    let report = pushed.context("writing the account")?;
+    if report.pushes > 0 || !report.is_complete() {
+        push::tell(&report)?;
+    }
+    // Nobody waits for it; whoever comes next takes it after a while.
+    let _ = writer.release(Deadline::after(Duration::from_secs(2))).await;
+    Ok(report.is_complete())
 }
 
 /// The generations that can go once nobody is on them: older ones, and the last of a retired template, which allows nothing.

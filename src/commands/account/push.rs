@@ -4,10 +4,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use natsgate_accounts::plan::DefaultsEffect;
 use natsgate_accounts::writer::{Report, Request, Standing};
 use natsgate_core::Deadline;
+use natsgate_shim::draining::close;
 
-use super::drain::{Who, move_sessions};
+use super::drain::{Who, close_losing, move_sessions};
 use super::site::{Configured, Site};
 use super::{Changes, EXIT_INCOMPLETE, Which};
 use crate::commands::{note, say};
@@ -40,11 +42,13 @@ pub(super) fn run(changes: &Changes, which: &Which) -> anyhow::Result<ExitCode> 
         tell(&report)?;
         // Nobody waits for it; whoever comes next takes it after a while.
         let _ = writer.release(Deadline::after(Duration::from_secs(2))).await;
+        close_where_defaults_do_not_reach(&site, &report).await?;
         if !report.is_complete() {
-            note(
-                "NOT COMPLETE: not every server has it. Push the same again once they are there; nobody was moved to the newest \
-                 generations yet",
-            );
+            let closed = close_losing(&site).await?;
+            note(&format!(
+                "NOT COMPLETE: not every server has it. Push the same again once they are there. {closed} sessions that lose something \
+                 were closed, and may have come back with what they had where a server does not have it"
+            ));
             return Ok(ExitCode::from(EXIT_INCOMPLETE));
         }
         let moved = move_sessions(&site, Who::Losing, Duration::ZERO).await?;
@@ -57,6 +61,26 @@ pub(super) fn run(changes: &Changes, which: &Which) -> anyhow::Result<ExitCode> 
         }
         Ok(moved.exit_code())
     })
+}
+
+/// Closes sessions that may have default permissions which their server does not take away from them by itself.
+async fn close_where_defaults_do_not_reach(site: &Site, report: &Report) -> anyhow::Result<()> {
+    let change = report.plan.as_ref().and_then(|plan| plan.defaults.as_ref());
+    let Some(change) = change else { return Ok(()) };
+    if !matches!(change.effect, DefaultsEffect::Reconnect { .. }) || !change.difference.narrows() {
+        return Ok(());
+    }
+    let account = site.account().await?;
+    let there = site.sessions().await?;
+    let plain = there
+        .by_issuer
+        .into_keys()
+        .filter(|key| account.is_plain_key(key))
+        .collect();
+    let closed = close(site.at_servers(), &site.evictor().await?, site.key(), &plain).await?;
+    say(format!(
+        "{closed} sessions were closed that may have the default permissions, since not every server applies them to open connections"
+    ))
 }
 
 pub(super) fn tell(report: &Report) -> anyhow::Result<()> {

@@ -120,12 +120,20 @@ impl Site {
     /// # Errors
     /// No server is reached, or none tells.
     pub async fn reach(configured: Configured) -> anyhow::Result<Self> {
-        let system = configured.settings.system.as_ref().ok_or_else(|| {
-            Problem::new(
-                "shim.system",
-                "is missing; by it the servers are asked, and account JWTs pushed",
-            )
-        })?;
+        let own = configured.accounts.as_ref();
+        let own = match own.and_then(|accounts| accounts.system.as_ref()) {
+            Some(system) => Some(system.settings("accounts.system", &configured.base)?),
+            None => None,
+        };
+        let system = own
+            .as_ref()
+            .or(configured.settings.system.as_ref())
+            .ok_or_else(|| {
+                Problem::new(
+                    "shim.system",
+                    "is missing; by it the servers are asked, and account JWTs pushed",
+                )
+            })?;
         let client = connect_now(system, "account").await?;
         let at_servers = Arc::new(SystemAccountServers::new(client.clone()));
         let roster = at_servers.roster(Deadline::after(SERVERS_TIME)).await?;
@@ -198,7 +206,9 @@ impl Site {
     /// # Errors
     /// Not all servers tell.
     pub async fn sessions(&self) -> anyhow::Result<Sessions> {
-        let by_issuer = self.at_servers.connections(&self.roster, self.key()).await?;
+        let deadline = Deadline::after(SERVERS_TIME);
+        let roster = self.at_servers.all_servers(deadline).await?;
+        let by_issuer = self.at_servers.connections(&roster, self.key()).await?;
         Ok(Sessions {
             by_issuer,
             on_defaults: None,

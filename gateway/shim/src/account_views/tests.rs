@@ -119,20 +119,28 @@ async fn each_server_counts_for_itself_and_is_asked_once() {
 }
 
 #[tokio::test]
-async fn a_server_that_has_not_loaded_it_will_load_the_newest() {
+async fn of_a_server_that_has_not_loaded_it_all_have_to_agree() {
     let account = Account::new();
-    let told = Arc::new(Told {
-        in_force: BTreeMap::from([("n".into(), AccountAtServer::NotLoaded)]),
-        kept: vec![account.jwt("NEW", 0).await, account.jwt("OLD", 9).await],
-        ..Told::default()
-    });
+    let keeping = |kept: Vec<String>| {
+        Arc::new(Told {
+            in_force: BTreeMap::from([("n".into(), AccountAtServer::NotLoaded)]),
+            kept,
+            ..Told::default()
+        })
+    };
+    let (new, old) = (account.jwt("NEW", 0).await, account.jwt("OLD", 9).await);
+    let told = keeping(vec![new.clone()]);
     assert_eq!(account.at(&account.views(&told), "n").await, Ok("NEW".into()));
-    let nowhere = Arc::new(Told {
-        in_force: BTreeMap::from([("n".into(), AccountAtServer::NotLoaded)]),
-        ..Told::default()
-    });
-    let unknown = account.at(&account.views(&nowhere), "n").await;
-    assert!(matches!(unknown, Err(ViewError::Unavailable(why)) if why.contains("push its JWT")));
+    for (kept, says) in [
+        (vec![new, old], "keep different JWTs"),
+        (Vec::new(), "push its JWT"),
+    ] {
+        let unknown = account.at(&account.views(&keeping(kept)), "n").await;
+        assert!(
+            matches!(&unknown, Err(ViewError::Unavailable(why)) if why.contains(says)),
+            "{says}: {unknown:?}"
+        );
+    }
 }
 
 #[tokio::test]

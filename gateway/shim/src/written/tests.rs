@@ -52,6 +52,43 @@ fn give(
     by_template(&used(project), limits, account, keys)
 }
 
+/// Whether the client should come again `ago` seconds after the account was issued.
+fn may_pass(why: &NotWritten, ago: i64) -> bool {
+    why.may_pass(Some(1_000), 1_000 + ago)
+}
+
+#[test]
+fn a_shim_without_the_newest_secret_does_not_mint_the_generation_before() {
+    let (account, old) = app();
+    let rotated = ScopedKeys::new(
+        account.account(),
+        secret("another one for this test, 32 bytes too"),
+        vec![secret("only for this test, 32 bytes at least")],
+    );
+    let rotated = Arc::new(rotated.unwrap());
+    let body = account.claims().body.clone();
+    let mut newer = ManagedAccount::create("APP", Arc::clone(&rotated));
+    newer
+        .put_template(&member("projects.{{tag(project)}}.>", Limits::default()))
+        .unwrap();
+    newer
+        .put_template(&member("projects.{{tag(project)}}.in", Limits::default()))
+        .unwrap();
+    // As it is after a push by a writer that has the new secret: the first generation is the old one's, the second is not.
+    let keys = [&body.signing_keys[..], &newer.claims().body.signing_keys[1..]].concat();
+    let mut claims = account.claims().clone();
+    claims.body.signing_keys = keys;
+    let operator = KeyPair::generate(Role::Operator).unwrap();
+    let now = 1_800_000_000;
+    let jwt = natsgate_claims::encode(claims, &operator, now).unwrap();
+    let operators = [operator.public_key().to_owned()];
+    let account = ManagedAccount::read(&jwt, Arc::clone(&old), &operators, now).unwrap();
+    let refused = give("apollo", &Limits::default(), &(account, old)).err().unwrap();
+    assert!(matches!(refused, NotWritten::NewerUnknown { .. }) && may_pass(&refused, 3600));
+    let account = ManagedAccount::read(&jwt, Arc::clone(&rotated), &operators, now).unwrap();
+    assert!(give("apollo", &Limits::default(), &(account, rotated)).is_ok());
+}
+
 #[test]
 fn the_newest_generation_signs_and_nothing_but_tags_is_said() {
     let mut app = app();
@@ -89,14 +126,16 @@ fn what_is_not_there_may_come_and_what_is_retired_is_over() {
     let missing = by_template(&other, &Limits::default(), &app.0, &app.1)
         .err()
         .unwrap();
-    assert!(matches!(missing, NotWritten::NoTemplate { .. }) && missing.may_pass());
+    assert!(
+        matches!(missing, NotWritten::NoTemplate { .. }) && may_pass(&missing, 59) && !may_pass(&missing, 60)
+    );
     // A shim without the account's root secret has no key, whatever the account says.
     let none = ScopedKeys::without_secrets(app.0.account()).unwrap();
     let missing = by_template(&used("apollo"), &Limits::default(), &app.0, &none);
     assert!(matches!(missing, Err(NotWritten::NoTemplate { .. })));
     app.0.retire_template(&"member".parse().unwrap()).unwrap();
     let retired = give("apollo", &Limits::default(), &app).err().unwrap();
-    assert!(matches!(retired, NotWritten::Retired { .. }) && !retired.may_pass());
+    assert!(matches!(retired, NotWritten::Retired { .. }) && !may_pass(&retired, 0));
 }
 
 #[test]
@@ -144,7 +183,7 @@ fn default_permissions_are_given_only_where_there_are_some_and_the_key_is_plain(
         ..Limits::default()
     };
     let missing = by_defaults(&limits, &account, &by(&account_key)).err().unwrap();
-    assert!(matches!(missing, NotWritten::NoDefaults) && missing.may_pass());
+    assert!(matches!(missing, NotWritten::NoDefaults) && may_pass(&missing, 1));
 
     account.set_defaults(&DefaultPermissions::new(allowing("lobby")).unwrap());
     let given = by_defaults(&limits, &account, &by(&account_key)).unwrap();

@@ -24,6 +24,9 @@ use crate::embedded;
 /// The most reads at once; others wait for their turn.
 const READS_AT_ONCE: usize = 8;
 
+/// What to do if another process has the file.
+const SHARED: &str = "one natsgate a file; several share PostgreSQL";
+
 /// Why the file could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("opening the pushed memberships in {}: {problem}", path.display())]
@@ -54,7 +57,7 @@ impl FileMembershipStore {
             problem,
         };
         // Checking a damaged file may panic in redb: on the blocking thread that is an error.
-        let database = spawn_blocking(move || embedded::open(&path, tables::prepare))
+        let database = spawn_blocking(move || embedded::open(&path, SHARED, tables::prepare))
             .await
             .map_err(|_| failed("it is damaged: put a copy of it back from a backup".to_owned()))?
             .map_err(failed)?;
