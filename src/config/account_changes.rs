@@ -125,7 +125,7 @@ fn operations(text: &str) -> Result<Vec<Operation>, Wrong> {
         });
         operations.extend(read.map(Operation::SetDefaults));
     }
-    if operations.is_empty() {
+    if document.templates.is_empty() && document.retire.is_empty() && document.default_permissions.is_none() {
         let what = "names nothing to change; give it templates, retire or default_permissions";
         problems.push(Problem::new("the file", what));
     }
@@ -351,6 +351,7 @@ default_permissions:
         ] {
             let told = wrong(text);
             assert!(told.contains(says), "{says}: {told}");
+            assert_eq!(told.lines().count(), 1, "{told}");
         }
     }
 }
