@@ -50,7 +50,7 @@ pub use connection::Connection;
 pub use credential::{CertificateChain, Credential};
 pub use deadline::{Deadline, DeadlinePassed};
 pub use effect::{Effect, Measure, Touches};
-pub use feed::{Missed, RevocationFeed};
+pub use feed::{Held, Missed, RevocationFeed};
 pub use freshness::{ClaimsStanding, Freshness, Position};
 pub use grant::Grant;
 pub use identity::{Evidence, Identity, IdentityProvider};

@@ -3,8 +3,8 @@
 //!
 //! Entries are taken in one after the other, in order, and carried out side by side. A session is closed at once by the shim
 //! that answered it; the others look after a short delay, different for each, at what is still connected and not
-//! acknowledged by its own shim, nor seen to be worked on by it (`others`). What was missed (a gap, another epoch) is made up for by looking at every
-//! session there is.
+//! acknowledged by its own shim, nor seen to be worked on by it (`others`). What was missed (a gap, another epoch) is carried out as
+//! far as the log still holds it, and made up for by looking at every session there is.
 
 mod details;
 mod job;
@@ -29,7 +29,7 @@ use tracing::{info, warn};
 use self::job::Job;
 use crate::decision_point::DecisionPoint;
 use crate::peers::Peers;
-use crate::sessions::{Registry, Struck};
+use crate::sessions::{Jumped, Registry, Struck};
 
 pub(crate) use details::write as write_details;
 pub use kicks::{Closed, Kicks};
@@ -155,8 +155,8 @@ impl Enforcer {
         let mut positions = self.feed.positions();
         loop {
             let position = *positions.borrow_and_update();
-            if let Some(revision) = position.revision() {
-                self.take_up_to(revision);
+            if position.revision().is_some() {
+                self.take_what_there_is();
             }
             tokio::select! {
                 changed = positions.changed() => if changed.is_err() { stop.cancelled().await },
@@ -165,11 +165,11 @@ impl Enforcer {
         }
     }
 
-    /// Takes in everything that was applied up to `revision` and after.
-    fn take_up_to(self: &Arc<Self>, revision: Revision) {
+    /// Takes in everything that was applied by now.
+    fn take_what_there_is(self: &Arc<Self>) {
         loop {
             let Some(applied) = self.registry.applied() else {
-                self.make_up(None, revision);
+                self.make_up(None);
                 return;
             };
             match self.feed.after(&applied, BATCH) {
@@ -180,8 +180,7 @@ impl Enforcer {
                     }
                 }
                 Err(Missed) => {
-                    Counters::add(&self.counters.gaps, 1);
-                    self.make_up(Some(applied), revision);
+                    self.make_up(Some(applied));
                     return;
                 }
             }
@@ -190,35 +189,50 @@ impl Enforcer {
 
     /// Takes in one entry.
     fn take(self: &Arc<Self>, entry: Arc<LogEntry>) {
-        Counters::add(&self.counters.entries, 1);
         let struck = self.registry.take(&entry);
+        self.begin(entry, struck);
+    }
+
+    /// Begins to carry out one entry.
+    fn begin(self: &Arc<Self>, entry: Arc<LogEntry>, struck: Struck) {
+        Counters::add(&self.counters.entries, 1);
         let enforcer = Arc::clone(self);
         self.tasks
             .spawn(async move { enforcer.carry_out(entry, struck).await });
     }
 
-    /// Entries after `before` were missed, or none was read before: every session is looked at that is not valid as of now.
-    fn make_up(self: &Arc<Self>, before: Option<Revision>, now: Revision) {
-        let struck = self.registry.jump(now);
+    /// Entries after `before` were missed, or none was read before. Those that the log still holds are carried out; and since there may
+    /// have been others, every session is looked at that is not valid as of now.
+    fn make_up(self: &Arc<Self>, before: Option<Revision>) {
+        // Nothing, while it turns out to be another log: what it is then is told.
+        let Some(held) = self.feed.held() else { return };
+        let now = held.position;
+        let Jumped { look, missed } = self.registry.jump(held);
         if let Some(before) = before {
+            Counters::add(&self.counters.gaps, 1);
             warn!(
                 from = %before,
                 to = %now,
-                sessions = struck.mine.len(),
-                "entries of the revocation log were missed, or it is another one now: every session is looked at"
+                entries = missed.len(),
+                sessions = look.len(),
+                "entries of the revocation log may have been missed, or it is another one now: those it has are carried out, and every \
+                 session is looked at"
             );
         }
-        if struck.mine.is_empty() {
+        for (entry, struck) in missed {
+            self.begin(entry, struck);
+        }
+        if look.is_empty() {
             return;
         }
         let enforcer = Arc::clone(self);
         self.tasks.spawn(async move {
             let job = Job::begin(EntryId([0; 16]), now);
-            job.found(struck.mine.len());
+            job.found(look.len());
             let pace = Pace::Spread {
                 over: enforcer.settings.spread,
             };
-            enforcer.look_first(struck.mine, pace, &job).await;
+            enforcer.look_first(look, pace, &job).await;
             info!(
                 closed = job.closed(),
                 spared = job.spared_count(),

@@ -13,5 +13,5 @@ mod registry;
 mod session;
 
 pub use log::Touch;
-pub use registry::{Answer, Asked, Found, Registry, Struck};
+pub use registry::{Answer, Asked, Found, Jumped, Registry, Struck};
 pub use session::{Facts, Owner, Phase, Session, Target};

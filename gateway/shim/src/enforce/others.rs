@@ -224,6 +224,8 @@ impl Enforcer {
                 Some(self.registry.against_these(&key, &older))
             });
             match against {
+                // Of before an epoch: what the log still has of it is carried out, the rest made up for.
+                None if self.registry.is_closed_since(&key) => close.push(key),
                 None => look.push(key),
                 Some(entries) if entries.is_empty() => {}
                 Some(entries) => {

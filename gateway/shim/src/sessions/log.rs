@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-use natsgate_core::{Concern, Epoch, LogEntry, Measure, Revision, Touches};
+use natsgate_core::{Concern, EntryId, Epoch, LogEntry, Measure, Revision, Touches};
 
 use super::session::Session;
 
@@ -46,9 +46,11 @@ pub(super) enum Since {
 }
 
 impl Taken {
-    /// Takes an entry in.
+    /// Takes an entry in. A log that goes on in another epoch holds entries of the one before, under the same sequences: how far
+    /// it was taken in is said in its own epoch.
     pub(super) fn push(&mut self, entry: Arc<LogEntry>) {
-        self.applied = Some(entry.revision);
+        let epoch = self.applied.map_or(entry.revision.epoch, |applied| applied.epoch);
+        self.applied = Some(Revision::new(epoch, entry.revision.sequence));
         self.recent.push_back(entry);
         if self.recent.len() > REMEMBERED
             && let Some(oldest) = self.recent.pop_front()
@@ -57,17 +59,54 @@ impl Taken {
         }
     }
 
-    /// Goes on from `position`: what came between is not known.
-    pub(super) fn jump(&mut self, position: Revision) {
-        if let Some(before) = self.applied
-            && before.epoch != position.epoch
+    /// Goes on from `position`, with `entries`, all that the log holds after the sequence `before`. What else came between is
+    /// not known.
+    pub(super) fn jump(&mut self, position: Revision, before: u64, entries: Vec<Arc<LogEntry>>) {
+        if let Some(applied) = self.applied
+            && applied.epoch != position.epoch
         {
-            self.past.insert(before.epoch);
+            self.past.insert(applied.epoch);
             self.past.remove(&position.epoch);
         }
-        self.applied = Some(position);
-        self.floor = position.sequence;
+        self.applied = Some(Revision::new(position.epoch, before));
+        self.floor = before;
         self.recent.clear();
+        for entry in entries {
+            self.push(entry);
+        }
+        self.applied = Some(position);
+    }
+
+    /// Which of `entries`, all that the log holds now, oldest first, were not taken in. None if none was before: then they are
+    /// of before this shim, and what it finds is held against them when it is found.
+    pub(super) fn missed(&self, entries: &[Arc<LogEntry>]) -> Vec<Arc<LogEntry>> {
+        let Some(applied) = self.applied else {
+            return Vec::new();
+        };
+        let remembered: HashSet<EntryId> = self.recent.iter().map(|entry| entry.id).collect();
+        let first = first_later(&applied, entries.iter()).unwrap_or(0);
+        let missed = entries.iter().skip(first).filter(|entry| {
+            let Revision { epoch, sequence } = entry.revision;
+            // Of these nothing is remembered any more, so they were there long before.
+            let long_before = epoch != applied.epoch && sequence <= self.floor;
+            !remembered.contains(&entry.id) && !self.past.contains(&epoch) && !long_before
+        });
+        missed.cloned().collect()
+    }
+
+    /// The entries that are remembered and came after `as_of`, be it of another epoch; none if that cannot be told.
+    pub(super) fn later(&self, as_of: &Revision) -> impl Iterator<Item = &Arc<LogEntry>> {
+        let first = first_later(as_of, self.recent.iter()).unwrap_or(self.recent.len());
+        self.recent.iter().skip(first)
+    }
+
+    /// Whether what is valid as of `as_of` is newer than an entry at `revision`: it includes it, or is of the epoch that the log is
+    /// in now, and the entry of one before. What this epoch has of an entry that was lost is another entry.
+    pub(super) fn covers(&self, as_of: Option<Revision>, revision: &Revision) -> bool {
+        let now = self.applied.map(|applied| applied.epoch);
+        as_of.is_some_and(|as_of| {
+            as_of.includes(revision) || Some(as_of.epoch) == now && Some(revision.epoch) != now
+        })
     }
 
     /// What came after `as_of`. A position of an epoch that was never heard of is newer than all that was: whoever gave it has
@@ -133,6 +172,23 @@ impl Taken {
             Revision::new(end.epoch, entry.revision.sequence.saturating_sub(1))
         }))
     }
+}
+
+/// The place of the first of `entries`, oldest first, that came after `position`; `None` if that cannot be told: none of them is
+/// of its epoch.
+fn first_later<'a>(
+    position: &Revision,
+    entries: impl ExactSizeIterator<Item = &'a Arc<LogEntry>> + DoubleEndedIterator + Clone,
+) -> Option<usize> {
+    let mut all = entries.clone();
+    let later = all.position(|entry| {
+        entry.revision.epoch == position.epoch && entry.revision.sequence > position.sequence
+    });
+    later.or_else(|| {
+        let mut all = entries;
+        let last = all.rposition(|entry| position.includes(&entry.revision))?;
+        Some(last.saturating_add(1))
+    })
 }
 
 /// Whether `entry` concerns something that is about `concerns` (`None`: not known), of whom `digest` is the principal's, in

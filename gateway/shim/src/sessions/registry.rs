@@ -1,16 +1,21 @@
 //! All sessions, under one lock with how far the log was taken in.
 
+mod held_against;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use natsgate_core::{Concern, LogEntry, Revision, SessionEvent, SessionKey, SessionRecord, Touches};
+use natsgate_core::{Concern, LogEntry, Revision, SessionEvent, SessionKey, SessionRecord};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tracing::debug;
 
 use super::index::{Id, Index};
-use super::log::{Since, Taken, Touch, touch, touches};
+use super::log::{Since, Taken, Touch, touch};
 use super::session::{Facts, Owner, Phase, Session, Target};
+
+pub use held_against::{Jumped, Struck};
 
 /// How long a connection that was answered may take to be seen connected before it is forgotten. Longer than any auth
 /// timeout; a list that has it corrects this.
@@ -52,15 +57,6 @@ pub struct Found {
     pub record: SessionRecord,
     /// Whether it is a leaf node.
     pub leaf: bool,
-}
-
-/// The sessions that an entry concerns.
-#[derive(Debug, Default)]
-pub struct Struck {
-    /// Those this shim looks after.
-    pub mine: Vec<SessionKey>,
-    /// Those that another shim looks after, with whether they are concerned.
-    pub others: Vec<(SessionKey, Touch)>,
 }
 
 /// All sessions.
@@ -294,141 +290,6 @@ impl Registry {
         wanted.map(|session| session.key().clone()).collect()
     }
 
-    /// How far the log was taken in.
-    pub fn applied(&self) -> Option<Revision> {
-        self.state().taken.applied
-    }
-
-    /// Takes an entry in: from now on every grant is held against it. Returns the sessions that it concerns.
-    pub fn take(&self, entry: &Arc<LogEntry>) -> Struck {
-        let mut state = self.state();
-        state.taken.push(Arc::clone(entry));
-        let mut struck = Struck::default();
-        let candidates: Vec<Id> = match entry.change.effect().touches {
-            Touches::Nobody => return struck,
-            Touches::Everybody => state.sessions.keys().copied().collect(),
-            Touches::Session { server_id, client_id } => {
-                let key = SessionKey { server_id, client_id };
-                state.ids.get(&key).copied().into_iter().collect()
-            }
-            Touches::Concern(concern) => {
-                let known = state.index.about(&concern);
-                known.chain(state.index.unknown()).collect()
-            }
-        };
-        for id in candidates {
-            let Some(session) = state.sessions.get(&id) else {
-                continue;
-            };
-            let named = matches!(entry.change.effect().touches, Touches::Session { .. });
-            // What is in flight is held against the entry when its grant arrives.
-            if session.phase == Phase::Asked && !named {
-                continue;
-            }
-            let includes = session
-                .as_of()
-                .is_some_and(|as_of| as_of.includes(&entry.revision));
-            if includes && !named {
-                continue;
-            }
-            match (touches(entry, session), &session.owner) {
-                (Touch::No, _) => {}
-                (_, Owner::Me) => struck.mine.push(session.key().clone()),
-                (touch, _) => struck.others.push((session.key().clone(), touch)),
-            }
-        }
-        struck
-    }
-
-    /// Whether this shim looks after a session that `entry`, which closes those it concerns, concerns or may, and that is
-    /// still there.
-    pub fn is_left(&self, entry: &Arc<LogEntry>) -> bool {
-        let state = self.state();
-        let concerned = |session: &Session| {
-            session.owner == Owner::Me
-                && session.phase != Phase::Asked
-                && !session
-                    .as_of()
-                    .is_some_and(|as_of| as_of.includes(&entry.revision))
-                && touches(entry, session) != Touch::No
-        };
-        let is = |id: Id| state.sessions.get(&id).is_some_and(concerned);
-        match entry.change.effect().touches {
-            Touches::Nobody => false,
-            Touches::Everybody => state.sessions.values().any(concerned),
-            Touches::Session { server_id, client_id } => {
-                let key = SessionKey { server_id, client_id };
-                state.ids.get(&key).is_some_and(|id| is(*id))
-            }
-            Touches::Concern(concern) => state.index.about(&concern).any(is) || state.index.unknown().any(is),
-        }
-    }
-
-    /// Goes on from `position`, what came before is not known. Returns the sessions that are not valid as of then; those
-    /// in flight are asked about again when their grants arrive.
-    pub fn jump(&self, position: Revision) -> Struck {
-        let mut state = self.state();
-        state.taken.jump(position);
-        let mut struck = Struck::default();
-        for session in state.sessions.values() {
-            let valid = session.as_of().is_some_and(|as_of| as_of.includes(&position));
-            if session.phase == Phase::Asked || valid {
-                continue;
-            }
-            match session.owner {
-                Owner::Me => struck.mine.push(session.key().clone()),
-                _ => struck.others.push((session.key().clone(), Touch::Maybe)),
-            }
-        }
-        struck
-    }
-
-    /// The entries taken in after what the session `key` is valid as of that concern it or may, newest first; `None` if that
-    /// cannot be told.
-    pub fn against(&self, key: &SessionKey) -> Option<Vec<(Arc<LogEntry>, Touch)>> {
-        let state = self.state();
-        let session = state.session(key)?;
-        let Some(applied) = state.taken.applied else {
-            return Some(Vec::new());
-        };
-        let as_of = session.as_of()?;
-        // Of a grant that arrives it is known that whoever gave it has read on. This one was given at any time: the other
-        // epoch may be one that was over before this shim began.
-        if as_of.epoch != applied.epoch {
-            return None;
-        }
-        match state.taken.since(&as_of) {
-            Since::Nothing => Some(Vec::new()),
-            Since::Unknown => None,
-            Since::Entries(entries) => {
-                let held = entries.into_iter().map(|entry| {
-                    let touch = touches(&entry, session);
-                    (entry, touch)
-                });
-                Some(held.filter(|(_, touch)| *touch != Touch::No).collect())
-            }
-        }
-    }
-
-    /// As [`Self::against`], with `entries` (oldest first) in the place of those that are remembered: all that came after some
-    /// position which the session is not older than.
-    pub fn against_these(&self, key: &SessionKey, entries: &[Arc<LogEntry>]) -> Vec<(Arc<LogEntry>, Touch)> {
-        let state = self.state();
-        let Some(session) = state.session(key) else {
-            return Vec::new();
-        };
-        let later = |entry: &&Arc<LogEntry>| {
-            session
-                .as_of()
-                .is_none_or(|as_of| as_of.sequence < entry.revision.sequence)
-        };
-        let held = entries.iter().filter(later).map(|entry| {
-            let touch = touches(entry, session);
-            (Arc::clone(entry), touch)
-        });
-        held.filter(|(_, touch)| *touch != Touch::No).collect()
-    }
-
     /// A session as it is now.
     pub fn get(&self, key: &SessionKey) -> Option<Session> {
         self.state().session(key).cloned()
@@ -437,14 +298,6 @@ impl Registry {
     /// Who looks after the session `key`.
     pub fn owner(&self, key: &SessionKey) -> Option<Owner> {
         self.state().session(key).map(|session| session.owner.clone())
-    }
-
-    /// Who looks after the session `key`, if it is not valid as of `revision`.
-    pub fn owner_of_older(&self, key: &SessionKey, revision: &Revision) -> Option<Owner> {
-        let state = self.state();
-        let session = state.session(key)?;
-        let includes = session.as_of().is_some_and(|as_of| as_of.includes(revision));
-        (!includes).then(|| session.owner.clone())
     }
 
     /// What is to be closed to close the session `key`; from now on nothing in flight for it is answered.
@@ -469,12 +322,25 @@ impl Registry {
             .looked_as_of
             .zip(as_of)
             .is_some_and(|(before, now)| before.epoch == now.epoch && before.sequence > now.sequence);
-        if !older {
+        if older {
+            debug!(
+                server = key.server_id,
+                client = key.client_id,
+                "a session was looked at anew meanwhile"
+            );
+        } else {
             // By what it rested on so far: a resource that it did not have closed nothing of it.
             session.record.as_of = state.taken.reached(&session, as_of);
             session.looked_as_of = as_of;
             session.record.policy_generation = generation;
             session.facts = Some(facts);
+            debug!(
+                server = key.server_id,
+                client = key.client_id,
+                looked_as_of = session.looked_as_of.map(tracing::field::display),
+                valid_as_of = session.as_of().map(tracing::field::display),
+                "a session was looked at"
+            );
         }
         let told =
             (session.owner == Owner::Me && session.phase == Phase::Live).then(|| session.record.clone());

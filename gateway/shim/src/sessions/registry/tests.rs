@@ -1,4 +1,4 @@
-use natsgate_core::{Change, EntryId, Epoch, Principal, Selector};
+use natsgate_core::{Change, EntryId, Epoch, Held, Principal, Selector};
 use natsgate_proto::v1;
 
 use super::*;
@@ -82,10 +82,20 @@ fn key(client_id: u64) -> SessionKey {
     record(client_id, &alice(), None).key
 }
 
+/// A log that ends at `position` and holds `entries`.
+fn held(position: Revision, entries: &[Arc<LogEntry>]) -> Held {
+    let first = entries.first().map(|entry| entry.revision.sequence - 1);
+    Held {
+        position,
+        before: first.unwrap_or(position.sequence),
+        entries: entries.iter().map(|entry| LogEntry::clone(entry)).collect(),
+    }
+}
+
 /// A registry that has taken in the log up to 1.
 fn begun() -> Registry {
     let (registry, _told) = Registry::new("me");
-    registry.jump(at(1));
+    registry.jump(held(at(1), &[]));
     registry
 }
 
@@ -158,7 +168,7 @@ fn a_grant_that_does_not_say_what_it_rests_on_may_rest_on_anything() {
 fn a_grant_of_an_epoch_that_is_over_is_asked_for_again_and_one_of_a_newer_is_not() {
     let registry = begun();
     let asked = registry.ask(record(1, &alice(), None), false);
-    registry.jump(Revision::new(epoch(2), 1));
+    registry.jump(held(Revision::new(epoch(2), 1), &[]));
     let answer = |as_of| {
         registry.answer(
             record(1, &alice(), Some(as_of)),
@@ -229,7 +239,7 @@ fn a_found_session_is_judged_by_its_name() {
     registry.seen(found(3, "other", None));
     registry.seen(found(4, "other", Some(at(0))));
     assert!(registry.against(&key(3)).is_none() && registry.against(&key(4)).is_none());
-    registry.jump(Revision::new(epoch(2), 5));
+    registry.jump(held(Revision::new(epoch(2), 5), &[]));
     assert!(registry.against(&key(2)).is_none());
 }
 
@@ -416,7 +426,10 @@ fn looking_carries_out_what_only_asks_for_a_look_and_what_is_about_others() {
     let ahead = Revision::new(epoch(2), 9);
     registry.renew(&key(1), Some(ahead), 0, facts(&about("alice", &["apollo"])));
     assert_eq!(registry.get(&key(1)).unwrap().as_of(), Some(at(4)));
-    assert_eq!(registry.jump(Revision::new(epoch(2), 3)).mine, [key(1)]);
+    assert_eq!(
+        registry.jump(held(Revision::new(epoch(2), 3), &[])).look,
+        [key(1)]
+    );
 }
 
 #[test]
@@ -441,7 +454,7 @@ fn a_gap_strikes_everybody_who_is_not_valid_as_of_after_it() {
     let after = Revision::new(epoch(2), 3);
     let_in(&registry, 2, after, &about("alice", &[]));
     registry.ask(record(3, &alice(), None), false);
-    assert_eq!(registry.jump(after).mine, [key(1)]);
+    assert_eq!(registry.jump(held(after, &[])).look, [key(1)]);
 }
 
 #[test]
@@ -460,4 +473,105 @@ fn a_session_of_an_epoch_that_was_never_heard_of_cannot_be_judged() {
             .against(&key(2))
             .is_some_and(|entries| entries.is_empty())
     );
+}
+
+/// The clients that each missed entry closes, by the entry's sequence.
+fn missed(jumped: &Jumped) -> Vec<(u64, Vec<u64>)> {
+    let one = |(entry, struck): &(Arc<LogEntry>, Struck)| {
+        let mut clients: Vec<u64> = struck.mine.iter().map(|key| key.client_id).collect();
+        clients.sort_unstable();
+        (entry.revision.sequence, clients)
+    };
+    jumped.missed.iter().map(one).collect()
+}
+
+#[test]
+fn what_another_epoch_still_has_of_the_one_before_and_was_not_taken_in_is_carried_out() {
+    let registry = begun();
+    let log = [
+        entry(1, person("alice")),
+        entry(2, person("alice")),
+        entry(3, person("bob")),
+        entry(4, person("alice")),
+    ];
+    registry.take(&log[1]);
+    for (client, as_of) in [
+        (1, at(2)),
+        (2, at(3)),
+        (3, at(4)),
+        (4, Revision::new(epoch(2), 4)),
+    ] {
+        let_in(&registry, client, as_of, &about("alice", &[]));
+    }
+    let jumped = registry.jump(held(Revision::new(epoch(2), 4), &log));
+    // The second was carried out; the fourth finds those that are older than it.
+    assert_eq!(missed(&jumped), [(3, vec![]), (4, vec![1, 2])]);
+    assert_eq!(jumped.look.len(), 3);
+    // Looked at and spared, each of the two is still to be closed by its own; nobody else is left to wait for.
+    registry.renew(
+        &key(1),
+        Some(Revision::new(epoch(2), 4)),
+        0,
+        facts(&about("alice", &[])),
+    );
+    assert!(registry.is_left(&log[3]), "the second is");
+    registry.gone(&key(2), "Kicked");
+    assert!(!registry.is_left(&log[3]));
+    // Once taken in it is not missed again.
+    let later = registry.jump(held(Revision::new(epoch(3), 4), &log));
+    assert!(later.missed.is_empty());
+}
+
+#[test]
+fn what_is_left_of_a_log_that_was_trimmed_is_carried_out() {
+    let registry = begun();
+    let_in(&registry, 1, at(1), &about("alice", &[]));
+    let log = [entry(4, person("bob")), entry(5, person("alice"))];
+    let jumped = registry.jump(held(at(5), &log));
+    assert_eq!(missed(&jumped), [(4, vec![]), (5, vec![1])]);
+    assert_eq!(jumped.look, [key(1)]);
+    // A grant of before what is missing cannot be judged, one of after it can.
+    let answer = |client, as_of| let_in(&registry, client, as_of, &about("alice", &[]));
+    assert!(matches!(answer(2, at(2)), Answer::AskAgain(_)));
+    assert!(matches!(answer(3, at(4)), Answer::AskAgain(_)));
+    assert_eq!(answer(4, at(5)), Answer::Give { as_of: Some(at(5)) });
+}
+
+#[test]
+fn what_a_log_held_before_this_shim_began_was_not_missed() {
+    let (registry, _told) = Registry::new("me");
+    let log = [entry(1, person("alice")), entry(2, person("alice"))];
+    assert!(registry.jump(held(at(2), &log)).missed.is_empty());
+    // Nor is it where the next epochs have none of its own.
+    for later in [2, 3] {
+        let position = Revision::new(epoch(later), 2);
+        assert!(registry.jump(held(position, &log)).missed.is_empty());
+    }
+    // But it is held against whom this shim finds, be it of the epoch before.
+    registry.seen(found(1, "gone", Some(at(1))));
+    registry.seen(found(2, "gone", Some(at(2))));
+    registry.seen(found(3, "gone", Some(Revision::new(epoch(9), 1))));
+    let closed = [1, 2, 3].map(|client| registry.is_closed_since(&key(client)));
+    assert_eq!(closed, [true, false, false]);
+}
+
+#[test]
+fn an_entry_of_an_epoch_that_came_and_went_unnoticed_is_carried_out() {
+    let registry = begun();
+    registry.take(&entry(2, person("bob")));
+    registry.take(&entry(3, person("bob")));
+    let_in(&registry, 1, at(3), &about("alice", &[]));
+    // The log lost its third entry; another took its place in an epoch that is over too.
+    let unnoticed = LogEntry {
+        id: EntryId([9; 16]),
+        revision: Revision::new(epoch(2), 3),
+        ..LogEntry::clone(&entry(3, person("alice")))
+    };
+    let log = [
+        entry(1, person("alice")),
+        entry(2, person("bob")),
+        Arc::new(unnoticed),
+    ];
+    let jumped = registry.jump(held(Revision::new(epoch(3), 3), &log));
+    assert_eq!(missed(&jumped), [(3, vec![1])]);
 }

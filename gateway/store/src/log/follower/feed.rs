@@ -3,7 +3,7 @@
 //! An entry is in [`RevocationFeed::after`] before the position tells of it: both come from the same view, the position
 //! later. So whoever looks when a position changes finds everything up to it, and what came meanwhile.
 
-use natsgate_core::{LogEntry, Missed, Position, Revision, RevocationFeed};
+use natsgate_core::{Held, LogEntry, Missed, Position, Revision, RevocationFeed};
 use tokio::sync::watch;
 
 use super::Follower;
@@ -20,5 +20,9 @@ impl RevocationFeed for Follower {
             .read()
             .as_ref()
             .map_or_else(|| Ok(Vec::new()), |view| view.after(after, limit))
+    }
+
+    fn held(&self) -> Option<Held> {
+        self.shared.read().as_ref().and_then(super::view::View::held)
     }
 }

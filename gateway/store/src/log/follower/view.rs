@@ -6,8 +6,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, SystemTime};
 
 use natsgate_core::{
-    Change, ClaimsStanding, Concern, EntryId, Head, LogEntry, Missed, NewEntry, PolicyGeneration, Position,
-    Revision, Witness,
+    Change, ClaimsStanding, Concern, EntryId, Head, Held, LogEntry, Missed, NewEntry, PolicyGeneration,
+    Position, Revision, Witness,
 };
 use tokio::time::Instant;
 
@@ -291,6 +291,22 @@ impl View {
             .entries
             .partition_point(|entry| entry.revision.sequence <= after.sequence);
         Ok(self.entries.range(begin..).take(limit).cloned().collect())
+    }
+
+    /// See [`natsgate_core::RevocationFeed::held`].
+    pub(super) fn held(&self) -> Option<Held> {
+        if self.void {
+            return None;
+        }
+        let first = self.entries.front();
+        let before = first.map_or(self.applied.sequence, |first| {
+            first.revision.sequence.saturating_sub(1)
+        });
+        Some(Held {
+            position: self.applied,
+            before: before.max(self.floor.min(self.applied.sequence)),
+            entries: self.entries.iter().cloned().collect(),
+        })
     }
 
     /// See [`natsgate_core::Freshness::claims`]; `since` is the time of issue, skew allowed for.
