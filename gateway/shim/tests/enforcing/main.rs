@@ -15,5 +15,6 @@ mod closing;
 mod in_flight;
 mod leaf_nodes;
 mod looking_first;
+mod missing_entries;
 mod scene;
 mod taking_over;

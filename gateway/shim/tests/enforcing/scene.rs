@@ -202,6 +202,8 @@ pub struct Scene {
     pub nats: NatsServer,
     keys: ConfigMode,
     pub log: Arc<Follower>,
+    /// What shims read of the log: all of it, unless a test puts something between.
+    pub feed: Arc<dyn RevocationFeed>,
     pub board: Arc<InProcessBoard>,
     pub decisions: Arc<Decisions>,
 }
@@ -234,6 +236,7 @@ impl Scene {
         Self {
             nats,
             keys,
+            feed: Arc::clone(&log) as Arc<dyn RevocationFeed>,
             log,
             board: Arc::new(InProcessBoard::new()),
             decisions,
@@ -283,7 +286,7 @@ impl Scene {
             },
         };
         let revocations = Revocations {
-            feed: Arc::clone(&self.log) as Arc<dyn RevocationFeed>,
+            feed: Arc::clone(&self.feed),
             board: Arc::clone(&self.board) as Arc<dyn Board>,
         };
         let decisions = Arc::clone(&self.decisions) as Arc<dyn DecisionPoint>;
@@ -332,14 +335,19 @@ impl Scene {
         id
     }
 
+    /// What shims have said of an entry by now.
+    pub async fn acknowledged(&self, entry: EntryId) -> Vec<Acknowledgement> {
+        let said = self
+            .board
+            .acknowledgements(entry, Deadline::after(PATIENCE))
+            .await;
+        said.unwrap()
+    }
+
     /// What `shims` shims have done for an entry, once all have done it.
     pub async fn done(&self, entry: EntryId, shims: usize) -> Vec<Acknowledgement> {
         let asked = async || {
-            let done = self
-                .board
-                .acknowledgements(entry, Deadline::after(PATIENCE))
-                .await
-                .unwrap();
+            let done = self.acknowledged(entry).await;
             let all = done.len() >= shims && done.iter().all(Acknowledgement::is_complete);
             all.then_some(done)
         };
