@@ -24,7 +24,10 @@ pub use backend::Backend;
 /// How long `natsgate all` may take until it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(10);
 
-/// The rules: members of a project may publish into it and read all of it.
+/// The file that configures `natsgate account`.
+const ACCOUNT_CONFIGURATION: &str = "account.yaml";
+
+/// The rules: members of a project may publish into it and read all of it; who is in none gets the account's default permissions.
 const POLICY: &str = "\
 version: 1
 account: APP
@@ -33,6 +36,9 @@ rules:
     for_each: { membership: { kind: project, role: member } }
     publish: { allow: ['projects.{membership.id}.in.>'] }
     subscribe: { allow: ['projects.{membership.id}.>'] }
+  - name: guests get what the account's JWT gives everybody
+    when: memberships.size() == 0
+    account_defaults: true
 ";
 
 /// Which ports to use; the system chooses where there is none.
@@ -53,7 +59,7 @@ pub struct Stage {
     /// Its operator's keys.
     pub keys: OperatorMode,
     /// The OpenID provider, which knows alice (of whose projects the backend tells: apollo and hermes), bob (whose tokens say
-    /// gemini), and the backend.
+    /// gemini), carol (who is in none), and the backend.
     pub provider: DevProvider,
     api: String,
     gateway: Process,
@@ -78,6 +84,7 @@ impl Stage {
         let options = OperatorModeOptions {
             xkey: true,
             default_sentinel: true,
+            full_resolver: true,
             ..Default::default()
         };
         let keys = OperatorMode::generate(options)?;
@@ -104,6 +111,7 @@ impl Stage {
         let people = [
             Person::new("alice"),
             Person::new("bob").claim("projects", vec!["gemini".to_owned()]),
+            Person::new("carol"),
             Person::new(backend::NAME)
                 .claim("aud", backend::AUDIENCE)
                 .claim("scope", backend::SCOPES),
@@ -131,12 +139,16 @@ impl Stage {
             Some(port) => SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             None => free_address()?,
         };
-        write(
-            folder.path(),
-            "natsgate.yaml",
-            &configuration(&nats, &keys, provider.issuer(), api)?,
-        )?;
+        let configured = configuration(&nats, &keys, provider.issuer(), api)?;
+        write(folder.path(), "natsgate.yaml", &configured)?;
         write(folder.path(), "policy.yaml", POLICY)?;
+        // The operator's key is not natsgate all's to have.
+        let seed = keys.operator.seed()?;
+        let writer = format!(
+            "{configured}accounts: {{ operator_seed: {}, file: accounts.redb }}\n",
+            seed.expose_secret()
+        );
+        write(folder.path(), ACCOUNT_CONFIGURATION, &writer)?;
         let gateway = launch(folder.path()).await?;
         let what = format!(
             "natsgate all, its API at {api}, configured by {}",
@@ -182,6 +194,33 @@ impl Stage {
     /// The configuration file of `natsgate all`.
     pub fn configuration(&self) -> PathBuf {
         self.folder.path().join("natsgate.yaml")
+    }
+
+    /// The configuration file of `natsgate account`, which alone has the operator's key.
+    pub fn account_configuration(&self) -> PathBuf {
+        self.folder.path().join(ACCOUNT_CONFIGURATION)
+    }
+
+    /// Runs `natsgate account push` with a file of `changes`. Returns what it said.
+    ///
+    /// # Errors
+    /// It failed; with what it said.
+    pub async fn push_account(&self, changes: &str) -> anyhow::Result<String> {
+        write(self.folder.path(), "changes.yaml", changes)?;
+        let mut command = own_command()?;
+        command.args(["account", "push", "--config"]);
+        command.arg(self.account_configuration());
+        command.arg(self.folder.path().join("changes.yaml"));
+        let output = tokio::task::spawn_blocking(move || command.output());
+        let output = output
+            .await
+            .context("running natsgate account push")?
+            .context("running natsgate account push")?;
+        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if !output.status.success() {
+            bail!("natsgate account push says:\n{}", said(&output.stderr));
+        }
+        Ok(said(&output.stdout))
     }
 
     /// What `natsgate all` has logged.
@@ -238,6 +277,7 @@ fn configuration(
         keys.callout_account.public_key()
     )?;
     writeln!(text, "    signing_seed: {}", seed.expose_secret())?;
+    writeln!(text, "    operators: [{}]", keys.operator.public_key())?;
     if let Some(xkey) = &keys.xkey {
         writeln!(text, "  xkey_seed: {}", xkey.seed().expose_secret())?;
     }
@@ -251,6 +291,9 @@ fn configuration(
             account.key.public_key()
         )?;
         writeln!(text, "      signing_seed: {}", seed.expose_secret())?;
+        let root: [u8; 32] = rand::random();
+        let root: String = root.iter().map(|byte| format!("{byte:02x}")).collect();
+        writeln!(text, "      root_secrets: ['{root}']")?;
     }
     // All of it is on this machine, so all clocks are the same.
     write!(
@@ -283,17 +326,23 @@ decision:
     Ok(text)
 }
 
-async fn launch(folder: &Path) -> anyhow::Result<Process> {
+/// natsgate itself.
+fn own_command() -> anyhow::Result<Command> {
     let program = std::env::current_exe().context("finding natsgate's own binary")?;
     let mut command = Command::new(program);
-    command
-        .arg("all")
-        .arg("--config")
-        .arg(folder.join("natsgate.yaml"));
     // Overrides meant for another natsgate must not reach this one.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("NATSGATE_")) {
         command.env_remove(name);
     }
+    Ok(command)
+}
+
+async fn launch(folder: &Path) -> anyhow::Result<Process> {
+    let mut command = own_command()?;
+    command
+        .arg("all")
+        .arg("--config")
+        .arg(folder.join("natsgate.yaml"));
     let mut gateway = Process::spawn("natsgate all", &mut command, &folder.join("natsgate.log"))?;
     let begun = Instant::now();
     while !gateway.logs().contains("the shim takes authorization requests") {

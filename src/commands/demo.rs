@@ -2,6 +2,7 @@
 //! held.
 #![allow(clippy::print_stdout, reason = "a command that tells a story")]
 
+mod changing;
 mod leaving;
 
 use std::time::{Duration, Instant};
@@ -86,6 +87,8 @@ async fn play() -> anyhow::Result<()> {
     mallory(&stage, &mut tally).await?;
     println!("Alice leaves apollo while she is connected");
     leaving::alice(&stage, &mut tally).await?;
+    println!("What carol, a guest, may do changes while she is connected");
+    changing::carol(&stage, &mut tally).await?;
     println!("Bob leaves the company");
     leaving::bob(&stage, &mut tally).await?;
 

@@ -150,7 +150,7 @@ async fn timed<T>(begun: Instant, doing: impl Future<Output = T>) -> (Duration, 
 }
 
 /// An ordinary client, and what it is told.
-async fn connect(
+pub async fn connect(
     stage: &Stage,
     token: &SecretString,
 ) -> Result<(Client, UnboundedReceiver<Event>), async_nats::ConnectError> {
