@@ -18,6 +18,9 @@ pub struct Bounds {
     /// Whether it is asked first who loses anything by an entry (`Measure::Recheck`), or the sessions it touches are closed at once
     /// (`Measure::Kick`).
     pub rechecks: bool,
+    /// With `rechecks`: revocations close the sessions they touch unasked all the same (`Measure::Kick`), and a recheck sees nothing of what
+    /// they take away. Others' entries are looked at first, as before.
+    pub kicks: bool,
     /// How often the log loses its end, any part of it or all, and begins a new epoch; 1 at most.
     pub failovers: u8,
     /// How many entries the log trims.

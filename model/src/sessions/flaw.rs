@@ -42,6 +42,13 @@ pub enum Flaw {
     ClosedUnasked,
     /// A session whose `as_of` is of an epoch the shim has not come to yet is closed as not comparable.
     UnknownEpochClosed,
+    /// A session that a recheck spared counts as valid as of what the decision service had read, be it past what the shim has taken in.
+    SparedPastKick,
+    /// After a gap or in another epoch the sessions are rechecked, and that is all: what the log still holds of what was missed is not
+    /// carried out.
+    MissedOnlyRechecked,
+    /// In another epoch all that the log holds is carried out, what this shim had taken in before too.
+    TakenInTwice,
     /// The user JWT's name does not say `as_of`: a session that is found counts as new.
     AsOfNotInName,
     /// A session that is found is held against entries applied from then on, not against those applied before.
@@ -76,7 +83,7 @@ pub enum Flaw {
 
 impl Flaw {
     /// All of them.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 37] = [
         Self::RegisteredOnceConnected,
         Self::NoMinRevision,
         Self::NotAskedAgain,
@@ -96,6 +103,9 @@ impl Flaw {
         Self::LogReadFromEnd,
         Self::ClosedUnasked,
         Self::UnknownEpochClosed,
+        Self::SparedPastKick,
+        Self::MissedOnlyRechecked,
+        Self::TakenInTwice,
         Self::AsOfNotInName,
         Self::FoundNotJudged,
         Self::FoundConcernsUnknown,

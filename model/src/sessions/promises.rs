@@ -2,6 +2,7 @@
 
 use stateright::Property;
 
+use super::bounds::Bounds;
 use super::protocol::Protocol;
 use super::rest;
 use super::state::connection::{Owner, Place};
@@ -107,6 +108,41 @@ fn rechecked(state: &State, in_between: fn(&State, Who) -> bool) -> bool {
     })
 }
 
+/// What must be possible where some entries are looked at first and others close unasked.
+fn beside_kicks(bounds: &Bounds) -> Vec<Property<Protocol>> {
+    let mut all = vec![
+        sometimes(
+            "a session lives on, rechecked, beside a kick carried out",
+            |_, s| s.completed > 0 && rechecked(s, |_, _| true),
+        ),
+        sometimes(
+            "a session that a recheck spared is to be closed by a kick",
+            |_, s| {
+                known(s).any(|(_, nth, known)| {
+                    s.connections.of(nth).live().is_some()
+                        && known.session().is_some_and(|session| {
+                            session.todo == Todo::Close
+                                && session.basis.is_some()
+                                && session.valid != session.named
+                        })
+                })
+            },
+        ),
+    ];
+    if bounds.failovers > 0 {
+        all.push(sometimes(
+            "a session lives on, rechecked, though another epoch holds a kick that its shim took in before",
+            |_, s| {
+                rechecked(s, |s, who| {
+                    let shim = s.shims.of(who);
+                    shim.applied.epoch > 1 && !shim.kicks().is_empty()
+                })
+            },
+        ));
+    }
+    all
+}
+
 /// All promises, and what must be possible within the bounds.
 pub fn properties(protocol: &Protocol) -> Vec<Property<Protocol>> {
     let bounds = &protocol.bounds;
@@ -147,11 +183,14 @@ pub fn properties(protocol: &Protocol) -> Vec<Property<Protocol>> {
             },
         ));
     }
-    if bounds.rechecks {
+    if bounds.rechecks && !bounds.kicks {
         all.push(sometimes(
             "a session of before the revocation lives on, rechecked",
             |_, s| s.completed > 0 && rechecked(s, |_, _| true),
         ));
+    }
+    if bounds.kicks {
+        all.extend(beside_kicks(bounds));
     }
     if bounds.failovers > 0 {
         all.push(sometimes(

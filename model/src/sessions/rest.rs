@@ -1,4 +1,5 @@
-//! What a shim comes to by itself if from now on nothing fails: log, decision service and server answer, and nobody else does anything.
+//! What a shim comes to by itself if from now on nothing fails: log, decision service and server answer, and nobody else does anything
+//! (but put a lost kick back).
 
 use super::action::{Action, Answer};
 use super::flaw::Flaw;
@@ -49,6 +50,13 @@ fn next(protocol: &Protocol, state: &State, who: Who) -> Option<State> {
     }
     if let Some(looked) = look(protocol, state, who) {
         return Some(looked);
+    }
+    // A kick that an epoch lost is in the log again in the end (the caches' model: KEPT), and nothing but the log tells of it.
+    if protocol.bounds.kicks
+        && state.lost.newest_version() > 0
+        && let Some(next) = changed(Action::AppendAgain)
+    {
+        return Some(next);
     }
     // What is still to be closed and cannot be found is inside its callout: that comes to an end.
     State::nths(&protocol.bounds)

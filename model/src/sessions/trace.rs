@@ -28,6 +28,7 @@ pub fn tell(protocol: &Protocol, path: Path<State, Action>) -> String {
         let line = Line {
             names,
             leaf: protocol.bounds.leaves,
+            kicks: protocol.bounds.kicks,
             before,
             after: &after,
         };
@@ -92,6 +93,7 @@ fn log(log: &Log) -> String {
 struct Line<'a> {
     names: Names,
     leaf: bool,
+    kicks: bool,
     before: &'a State,
     after: &'a State,
 }
@@ -148,14 +150,7 @@ impl Line<'_> {
             Action::LookUp(who) => {
                 format!("{} looks up the sessions that the next entry touches", shim(who))
             }
-            Action::Rechecked(who, nth, answer) => format!(
-                "{} is told that {} would get version {} now, as of {}: {}",
-                shim(who),
-                connection(nth),
-                answer.version,
-                at(answer.as_of),
-                todo(after.shims.of(who).known.of(nth))
-            ),
+            Action::Rechecked(who, nth, answer) => self.rechecked(who, nth, answer),
             Action::Kick(who, nth, heard) => self.kick(who, nth, heard),
             Action::KickLost(who, nth) => format!(
                 "the KICK of {} for {} gets no answer, and is given up",
@@ -210,6 +205,26 @@ impl Line<'_> {
             answer.version,
             at(answer.as_of),
             self.names.connection(nth)
+        )
+    }
+
+    fn rechecked(&self, who: Who, nth: Nth, answer: Answer) -> String {
+        let known = self.after.shims.of(who).known.of(nth);
+        // Where kicks are apart, a recheck sees nothing of what they take away.
+        let (what, now) = match known.session() {
+            Some(session) if self.kicks && session.todo == Todo::Nothing => (
+                "the same".to_owned(),
+                format!(", valid as of {}", at(session.valid)),
+            ),
+            _ if self.kicks => ("the same".to_owned(), String::new()),
+            _ => (format!("version {}", answer.version), String::new()),
+        };
+        format!(
+            "{} is told that {} would get {what} now, as of {}: {}{now}",
+            self.names.shim(who),
+            self.names.connection(nth),
+            at(answer.as_of),
+            todo(known)
         )
     }
 

@@ -14,6 +14,7 @@ const ONE: Bounds = Bounds {
     versions: 1,
     others: 0,
     rechecks: false,
+    kicks: false,
     failovers: 0,
     trims: 0,
     crashes: 0,
@@ -21,6 +22,12 @@ const ONE: Bounds = Bounds {
 };
 
 const CRASH: Bounds = Bounds { crashes: 1, ..ONE };
+
+const KICKS: Bounds = Bounds {
+    rechecks: true,
+    kicks: true,
+    ..ONE
+};
 
 const TWO: Bounds = Bounds { shims: 2, ..ONE };
 
@@ -58,6 +65,10 @@ breaks! {
     a_log_read_from_its_end: LogReadFromEnd, CRASH, REACHED, 6;
     sessions_closed_unasked_after_a_gap: ClosedUnasked, Bounds { failovers: 1, versions: 0, ..ONE }, SPARED, 6;
     sessions_of_an_unknown_epoch_closed: UnknownEpochClosed, Bounds { failovers: 1, versions: 0, ..TWO }, SPARED, 7;
+    spared_past_a_kick: SparedPastKick, Bounds { others: 1, ..KICKS }, REACHED, 8;
+    what_was_missed_only_rechecked: MissedOnlyRechecked, Bounds { failovers: 1, ..KICKS }, REACHED, 6;
+    what_was_missed_in_a_gap_only_rechecked: MissedOnlyRechecked, Bounds { others: 1, trims: 1, ..KICKS }, REACHED, 7;
+    what_was_carried_out_before_carried_out_again: TakenInTwice, Bounds { failovers: 1, ..KICKS }, SPARED, 8;
     no_as_of_in_the_name: AsOfNotInName, CRASH, REACHED, 6;
     what_is_found_not_judged: FoundNotJudged, CRASH, REACHED, 6;
     what_is_found_not_concerned: FoundConcernsUnknown, CRASH, REACHED, 6;

@@ -202,17 +202,23 @@ mod tests {
         versions: 1,
         others: 1,
         rechecks: true,
+        kicks: false,
         failovers: 1,
         trims: 1,
         crashes: 1,
         twice: true,
     };
 
+    const KICKS: Bounds = Bounds {
+        kicks: true,
+        ..BOUNDS
+    };
+
     /// Some thousand states, as a search without folding comes by them: not the nearest, but here and there.
-    fn some_states() -> Vec<State> {
+    fn some_states(bounds: Bounds) -> Vec<State> {
         let unfolded = Protocol {
             forgets: false,
-            ..Protocol::right(BOUNDS)
+            ..Protocol::right(bounds)
         };
         let mut known: HashSet<State> = unfolded.init_states().into_iter().collect();
         let mut level: Vec<State> = known.iter().copied().collect();
@@ -235,10 +241,16 @@ mod tests {
         all
     }
 
+    fn both() -> impl Iterator<Item = (Protocol, State)> {
+        [BOUNDS, KICKS].into_iter().flat_map(|bounds| {
+            let states = some_states(bounds).into_iter();
+            states.map(move |state| (Protocol::right(bounds), state))
+        })
+    }
+
     #[test]
     fn a_folded_state_stands_for_itself_and_for_those_with_shims_or_connections_swapped() {
-        let protocol = Protocol::right(BOUNDS);
-        for state in some_states() {
+        for (protocol, state) in both() {
             let folded = state.folded(&protocol).0;
             assert_eq!(folded.folded(&protocol).0, folded);
             let mut swapped = state;
@@ -251,8 +263,7 @@ mod tests {
 
     #[test]
     fn folding_changes_nothing_that_is_promised() {
-        let protocol = Protocol::right(BOUNDS);
-        for state in some_states() {
+        for (protocol, state) in both() {
             let folded = state.folded(&protocol).0;
             for property in protocol.properties() {
                 let holds = property.condition;

@@ -172,6 +172,36 @@ impl Shim {
         }
     }
 
+    /// Whether an entry that was taken in after `valid` closes a session unasked. Of another epoch's position it cannot be told what came
+    /// after it: there, whether it `came` just now.
+    pub fn closes(&self, protocol: &Protocol, valid: Revision, came: bool) -> bool {
+        if !protocol.bounds.kicks {
+            false
+        } else if valid.epoch == self.applied.epoch {
+            self.entries.after(valid.sequence).any(is_kick)
+        } else {
+            came
+        }
+    }
+
+    /// The kicks among what it has applied in this epoch.
+    pub fn kicks(&self) -> Ids {
+        let mut kicks = Ids::default();
+        for entry in self
+            .entries
+            .up_to(self.applied.sequence)
+            .filter(|entry| is_kick(*entry))
+        {
+            kicks.insert(entry);
+        }
+        kicks
+    }
+
+    /// Whether the entry that was taken in last closes what it touches unasked.
+    pub fn kick_came(&self) -> bool {
+        self.entries.at(self.applied.sequence).is_some_and(is_kick)
+    }
+
     /// Whether anything is left to do about any session.
     pub fn pending(&self) -> bool {
         self.known
@@ -179,6 +209,11 @@ impl Shim {
             .filter_map(Known::session)
             .any(|session| session.todo != Todo::Nothing)
     }
+}
+
+/// Whether, with [`Bounds::kicks`](crate::sessions::Bounds::kicks), an entry closes what it touches unasked.
+pub fn is_kick(entry: Id) -> bool {
+    matches!(entry, Id::Revocation(_))
 }
 
 fn touches(protocol: &Protocol, entry: Id, basis: bool) -> bool {

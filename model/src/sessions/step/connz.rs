@@ -109,7 +109,7 @@ fn found(protocol: &Protocol, state: &mut State, who: Who, nth: Nth) -> Option<(
     if protocol.has(Flaw::FoundNotJudged) {
         return Some(());
     }
-    let to_do = look_at(protocol, shim, nth);
+    let to_do = look_at(protocol, shim, nth, false);
     if to_do && !protocol.has(Flaw::NotWithdrawn) {
         // What was said to be done is not.
         shim.word.acked = Ids::default();

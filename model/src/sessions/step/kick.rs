@@ -32,7 +32,7 @@ pub(super) fn kick(protocol: &Protocol, state: &mut State, who: Who, nth: Nth, h
                 session.valid = valid;
                 session.todo = Todo::Nothing;
             }
-            look_at(protocol, shim, nth);
+            look_at(protocol, shim, nth, false);
             return Some(());
         }
     }
@@ -122,9 +122,14 @@ fn is_unjust(protocol: &Protocol, state: &State, who: Who, nth: Nth, session: &S
         // If the server took another's answer, that is still to be heard. Where sessions are closed at once, being older than an
         // entry is reason enough.
         let its_own = owner == Owner::Running(who) && as_of == session.named;
-        let touched = !protocol.bounds.rechecks
-            && (knew < state.appended
-                || informed.against(protocol, session.valid, true) == Against::Something);
+        let older = knew < state.appended;
+        let touched = if protocol.bounds.kicks {
+            // What a shim that changes epochs may not carry out is looked at when it does.
+            older || informed.closes(protocol, session.valid, !informed.kicks().is_empty())
+        } else {
+            !protocol.bounds.rechecks
+                && (older || informed.against(protocol, session.valid, true) == Against::Something)
+        };
         return its_own && !touched;
     }
     match state.shims.of(who).against(protocol, session.valid, false) {

@@ -2,6 +2,7 @@
 
 use crate::sessions::protocol::Protocol;
 use crate::sessions::state::log::Log;
+use crate::sessions::state::shim::{Shim, is_kick};
 use crate::sessions::state::{Id, Ids, State};
 
 /// The caller changes the truth first.
@@ -64,10 +65,16 @@ pub(super) fn fail_over(protocol: &Protocol, state: &mut State, keep: u8) -> Opt
     Some(())
 }
 
-/// The oldest entry goes.
+/// The oldest entry goes. A kick does not before everyone who runs has read it: nobody could carry it out any more, and no recheck shows it.
 pub(super) fn trim(protocol: &Protocol, state: &mut State) -> Option<()> {
     let log = &mut state.log;
     if log.oldest > protocol.bounds.trims || log.oldest > log.end {
+        return None;
+    }
+    let kick = protocol.bounds.kicks && log.entries.at(log.oldest).is_some_and(is_kick);
+    let has_read =
+        |shim: &Shim| !shim.up || shim.applied.epoch == log.epoch && shim.applied.sequence >= log.oldest;
+    if kick && !state.shims.iter().all(has_read) {
         return None;
     }
     log.oldest += 1;
