@@ -248,8 +248,12 @@ impl Enforcer {
                     if !open {
                         continue;
                     }
+                    let session = self.registry.get(&key);
                     let at_once = entries.iter().any(|(entry, touch)| {
-                        *touch == Touch::Yes && entry.change.effect().measure == Measure::Kick
+                        let closes = session
+                            .as_ref()
+                            .is_some_and(|session| session.is_closed_by(*touch));
+                        closes && entry.change.effect().measure == Measure::Kick
                     });
                     if at_once { close.push(key) } else { look.push(key) }
                 }

@@ -94,10 +94,17 @@ impl Taken {
         missed.cloned().collect()
     }
 
-    /// The entries that are remembered and came after `as_of`, be it of another epoch; none if that cannot be told.
+    /// The entries that are remembered and came after `as_of`, be it of another epoch; none if that cannot be told. All of this epoch came
+    /// after those that are over.
     pub(super) fn later(&self, as_of: &Revision) -> impl Iterator<Item = &Arc<LogEntry>> {
-        let first = first_later(as_of, self.recent.iter()).unwrap_or(self.recent.len());
-        self.recent.iter().skip(first)
+        let first = first_later(as_of, self.recent.iter()).or_else(|| {
+            let now = self
+                .applied
+                .filter(|_| self.past.contains(&as_of.epoch))
+                .map(|applied| applied.epoch)?;
+            self.recent.iter().position(|entry| entry.revision.epoch == now)
+        });
+        self.recent.iter().skip(first.unwrap_or(self.recent.len()))
     }
 
     /// Whether what is valid as of `as_of` is newer than an entry at `revision`: it includes it, or is of the epoch that the log is
@@ -156,15 +163,16 @@ impl Taken {
         let Some(as_of) = session.as_of() else {
             return Some(end);
         };
-        let Since::Entries(entries) = self.since(&as_of) else {
-            // Never back.
-            let back = as_of.epoch == end.epoch && as_of.sequence > end.sequence;
-            return Some(if back { as_of } else { end });
-        };
         let closes = |entry: &&Arc<LogEntry>| {
             entry.revision.sequence <= end.sequence
                 && entry.change.effect().measure == Measure::Kick
                 && touches(entry, session) != Touch::No
+        };
+        let Since::Entries(entries) = self.since(&as_of) else {
+            // Never back; and no further where an entry of another epoch is still to close it.
+            let back = as_of.epoch == end.epoch && as_of.sequence > end.sequence;
+            let stays = back || self.later(&as_of).any(|entry| closes(&entry));
+            return Some(if stays { as_of } else { end });
         };
         // The newest stands first.
         let closing = entries.iter().rev().find(closes);

@@ -6,6 +6,7 @@ use natsgate_core::{Concern, Revision, SessionKey, SessionRecord};
 use natsgate_proto::v1;
 use tokio::time::Instant;
 
+use super::log::Touch;
 use crate::entitlement::Entitlement;
 
 /// How far a connection has come.
@@ -91,6 +92,16 @@ impl Session {
     /// What its permissions are valid as of.
     pub fn as_of(&self) -> Option<Revision> {
         self.record.as_of
+    }
+
+    /// Whether it is to be closed for an entry that closes those it concerns, and concerns it as `touch` says: also if it only may, and
+    /// nobody knows more of it than is known here.
+    pub fn is_closed_by(&self, touch: Touch) -> bool {
+        match touch {
+            Touch::No => false,
+            Touch::Maybe => self.facts.is_some(),
+            Touch::Yes => true,
+        }
     }
 
     /// What is to be closed to close it.

@@ -134,7 +134,8 @@ impl Registry {
         };
         let mut later = state.taken.later(&as_of);
         later.any(|entry| {
-            entry.change.effect().measure == Measure::Kick && touches(entry, session) == Touch::Yes
+            let touch = touches(entry, session);
+            entry.change.effect().measure == Measure::Kick && session.is_closed_by(touch)
         })
     }
 

@@ -507,15 +507,13 @@ fn what_another_epoch_still_has_of_the_one_before_and_was_not_taken_in_is_carrie
     // The second was carried out; the fourth finds those that are older than it.
     assert_eq!(missed(&jumped), [(3, vec![]), (4, vec![1, 2])]);
     assert_eq!(jumped.look.len(), 3);
-    // Looked at and spared, each of the two is still to be closed by its own; nobody else is left to wait for.
-    registry.renew(
-        &key(1),
-        Some(Revision::new(epoch(2), 4)),
-        0,
-        facts(&about("alice", &[])),
-    );
-    assert!(registry.is_left(&log[3]), "the second is");
-    registry.gone(&key(2), "Kicked");
+    // Looked at and spared, both are still to be closed for it; nobody else is left to wait for.
+    for client in [1, 2] {
+        let now = Revision::new(epoch(2), 4);
+        registry.renew(&key(client), Some(now), 0, facts(&about("alice", &[])));
+        assert!(registry.is_left(&log[3]), "{client} is");
+        registry.gone(&key(client), "Kicked");
+    }
     assert!(!registry.is_left(&log[3]));
     // Once taken in it is not missed again.
     let later = registry.jump(held(Revision::new(epoch(3), 4), &log));
@@ -574,4 +572,39 @@ fn an_entry_of_an_epoch_that_came_and_went_unnoticed_is_carried_out() {
     ];
     let jumped = registry.jump(held(Revision::new(epoch(3), 3), &log));
     assert_eq!(missed(&jumped), [(3, vec![1])]);
+}
+
+#[test]
+fn looking_at_a_session_of_an_epoch_that_is_over_does_not_carry_out_what_closes_it_in_this_one() {
+    for selector in closing(1) {
+        let registry = begun();
+        registry.seen(found(1, "other", Some(at(1))));
+        // Nothing of before is left.
+        registry.jump(held(Revision::new(epoch(2), 1), &[]));
+        let closing = Arc::new(LogEntry {
+            revision: Revision::new(epoch(2), 2),
+            ..LogEntry::clone(&entry(2, selector.clone()))
+        });
+        registry.take(&closing);
+        // What its shim told of it before is learned; then it is taken over, and looked at.
+        let now = Revision::new(epoch(2), 2);
+        registry.renew(&key(1), Some(at(1)), 0, facts(&concerned()));
+        assert!(registry.is_closed_since(&key(1)), "{selector:?}");
+        registry.hand_over(&key(1), Owner::Me);
+        registry.renew(&key(1), Some(now), 0, facts(&concerned()));
+        assert!(registry.is_left(&closing), "{selector:?}");
+        registry.gone(&key(1), "Kicked");
+        assert!(!registry.is_left(&closing), "{selector:?}");
+    }
+    // What is about others does not hold it back.
+    let registry = begun();
+    registry.seen(found(1, "other", Some(at(1))));
+    registry.jump(held(Revision::new(epoch(2), 1), &[]));
+    registry.take(&Arc::new(LogEntry {
+        revision: Revision::new(epoch(2), 2),
+        ..LogEntry::clone(&entry(2, person("bob")))
+    }));
+    let now = Some(Revision::new(epoch(2), 2));
+    registry.renew(&key(1), now, 0, facts(&concerned()));
+    assert_eq!(registry.get(&key(1)).unwrap().as_of(), now);
 }
