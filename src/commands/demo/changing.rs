@@ -13,9 +13,7 @@ use crate::stage::Stage;
 
 /// What guests may read, as a file of changes.
 fn defaults(subjects: &str) -> String {
-    format!(
-        "version: 1\ndefault_permissions:\n  publish: {{ deny: ['>'] }}\n  subscribe: {{ allow: [{subjects}] }}\n"
-    )
+    format!("version: 1\ndefault_permissions:\n  subscribe: {{ allow: [{subjects}] }}\n")
 }
 
 /// What guests may do is widened, and narrowed again.
