@@ -228,16 +228,22 @@ impl Session {
     /// Whether the server lets it publish to `subject`: either `watcher` sees the message, or the server says no.
     pub async fn may_publish(&self, subject: &str, watcher: &Client) -> bool {
         let mut seen = watcher.subscribe(subject.to_owned()).await.unwrap();
-        self.told(&mut seen, || self.client.publish(subject.to_owned(), "x".into()))
-            .await
+        let refusal = format!("permissions violation for publish to \"{subject}\"");
+        self.told(&mut seen, &refusal, || {
+            self.client.publish(subject.to_owned(), "x".into())
+        })
+        .await
     }
 
     /// Whether the server lets it subscribe to `subject`: either it sees a message there, or the server says no.
     pub async fn may_subscribe(&self, subject: &str, publisher: &Client) -> bool {
         let mut seen = self.client.subscribe(subject.to_owned()).await.unwrap();
         let target = subject.replace(['*', '>'], "x");
-        self.told(&mut seen, || publisher.publish(target.clone(), "x".into()))
-            .await
+        let refusal = format!("permissions violation for subscription to \"{subject}\"");
+        self.told(&mut seen, &refusal, || {
+            publisher.publish(target.clone(), "x".into())
+        })
+        .await
     }
 
     /// Publishes until a message is seen or the server says no. (Once is not enough: a flush does not wait for the
@@ -245,6 +251,7 @@ impl Session {
     async fn told<F: Future<Output = Result<(), async_nats::PublishError>>>(
         &self,
         seen: &mut Subscriber,
+        refusal: &str,
         publish: impl Fn() -> F,
     ) -> bool {
         let publishing = async {
@@ -255,14 +262,16 @@ impl Session {
         };
         tokio::select! {
             message = seen.next() => { assert!(message.is_some()); true }
-            _ = self.event(is_permission_error) => false,
+            _ = self.event(|event| refuses(event, refusal)) => false,
             () = publishing => unreachable!("it goes on for ever"),
         }
     }
 }
 
-fn is_permission_error(event: &Event) -> bool {
-    matches!(event, Event::ServerError(error) if error.to_string().to_lowercase().contains("permissions violation"))
+/// Whether the server says that it does not let the client do `what`: one that was tried before may be told of only now.
+fn refuses(event: &Event, what: &str) -> bool {
+    let what = what.to_lowercase();
+    matches!(event, Event::ServerError(error) if error.to_string().to_lowercase().contains(&what))
 }
 
 impl Cluster {
