@@ -65,7 +65,7 @@ impl AccountsPostgresConfig {
 /// Where it is kept, checked.
 enum Keeping<'a> {
     File(&'a Path),
-    Postgres(PostgresAccountStore),
+    Postgres(Box<PostgresAccountStore>),
 }
 
 /// A program that signs. It gets one line on its standard input, the bytes to sign in base64, and answers with one line, the
@@ -150,7 +150,7 @@ impl AccountsConfig {
                 let store = opened.map_err(|error| Problem::new("accounts.file", error))?;
                 Ok(Arc::new(store))
             }
-            Keeping::Postgres(store) => Ok(Arc::new(store)),
+            Keeping::Postgres(store) => Ok(Arc::new(*store)),
         }
     }
 
@@ -181,7 +181,7 @@ impl AccountsConfig {
                 let store = PostgresAccountStore::new(pool, &config.schema).map_err(|error| {
                     Problem::new(format!("accounts.postgres.{}", error.key), error.problem)
                 })?;
-                Ok(Keeping::Postgres(store))
+                Ok(Keeping::Postgres(Box::new(store)))
             }
             (None, None) => Err(Problem::new(
                 "accounts",

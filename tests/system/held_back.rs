@@ -21,17 +21,17 @@ enum Gate {
 
 /// The way. Shut with the value.
 pub struct HeldBack {
-    url: String,
+    address: String,
     gate: Arc<watch::Sender<Gate>>,
     listening: JoinHandle<()>,
 }
 
 impl HeldBack {
-    /// An open way to the server at `url` (`nats://127.0.0.1:4222`).
-    pub async fn before(url: &str) -> Self {
-        let server = url.strip_prefix("nats://").unwrap().to_owned();
+    /// An open way to the server at `server` (`127.0.0.1:4222`).
+    pub async fn before(server: &str) -> Self {
+        let server = server.to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("nats://{}", listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap().to_string();
         let gate = Arc::new(watch::Sender::new(Gate::Open));
         let listening = tokio::spawn({
             let gate = Arc::clone(&gate);
@@ -42,12 +42,16 @@ impl HeldBack {
                 }
             }
         });
-        Self { url, gate, listening }
+        Self {
+            address,
+            gate,
+            listening,
+        }
     }
 
     /// Where it begins.
-    pub fn url(&self) -> &str {
-        &self.url
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// Holds back what is sent from now on.

@@ -131,8 +131,14 @@ impl Site {
         }
     }
 
-    /// The configuration of a writer that reaches the servers at `url`.
-    fn config(&self, url: &str) -> String {
+    /// Where the servers and the database are.
+    fn addresses(&self) -> [String; 2] {
+        let nats = self.cluster.nats.client_url().strip_prefix("nats://").unwrap();
+        [nats.to_owned(), format!("127.0.0.1:{}", self.postgres.port())]
+    }
+
+    /// The configuration of a writer that reaches the servers and the database at these addresses.
+    fn config(&self, [nats, database]: [&str; 2]) -> String {
         let Keys::Operator(keys) = &self.cluster.keys else {
             unreachable!("operator mode")
         };
@@ -140,19 +146,25 @@ impl Site {
         let shim = self.cluster.shim_section();
         format!(
             "{}accounts:\n  operator_seed: {}\n  lease: 5s\n  postgres:\n    database: {{ host: 127.0.0.1, port: {}, database: {}, \
-             user: {}, password: '{}', tls: {{ mode: disable }} }}\n",
-            shim.replace(self.cluster.nats.client_url(), url),
+             user: {}, password: '{}', tls: {{ mode: disable }}, statement_timeout: {} }}\n",
+            shim.replace(self.cluster.nats.client_url(), &format!("nats://{nats}")),
             keys.operator.seed().unwrap().expose_secret(),
-            postgres.port(),
+            database.rsplit(':').next().unwrap(),
             postgres.database(),
             postgres.user(),
-            postgres.password()
+            postgres.password(),
+            // The server undoes what is left for longer; one that is asked late is to find the transaction still there.
+            if database == self.addresses()[1] {
+                "5s"
+            } else {
+                "2m"
+            },
         )
     }
 
-    /// Begins to push the template `name`, by way of `url`.
-    fn begin(&self, name: &str, url: &str) -> Pushing {
-        let folder = Folder::new(&self.config(url));
+    /// Begins to push the template `name`, by these addresses.
+    fn begin(&self, name: &str, addresses: [&str; 2]) -> Pushing {
+        let folder = Folder::new(&self.config(addresses));
         let path = folder.write("changes.yaml", &template(name));
         let mut command = command(folder.path(), &["account", "push", path.to_str().unwrap()]);
         let log = folder.path().join("push.log");
@@ -164,8 +176,9 @@ impl Site {
 
     /// Pushes the template `name`, again and again while another has the lease, or the database a transaction that nobody ends.
     async fn push(&self, name: &str) {
+        let [nats, database] = self.addresses();
         until(&format!("a push of {name}"), async || {
-            let pushed = self.begin(name, self.cluster.nats.client_url()).end().await;
+            let pushed = self.begin(name, [&nats, &database]).end().await;
             if !pushed.status.success() {
                 let known = ["is its writer for another", "PostgreSQL at"];
                 assert!(
@@ -304,8 +317,8 @@ async fn two_writers_at_once_lose_no_template() {
         let gate = site
             .in_the_way("LOCK TABLE natsgate_accounts.account_leases IN SHARE MODE")
             .await;
-        let url = site.cluster.nats.client_url();
-        let both = [site.begin(&names[0], url), site.begin(&names[1], url)];
+        let [nats, database] = site.addresses();
+        let both = names.each_ref().map(|name| site.begin(name, [&nats, &database]));
         let both_wait =
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' HAVING count(*) = 2";
         until("both asking for the lease", async || site.one(both_wait).await).await;
@@ -335,6 +348,8 @@ enum Moment {
     Reading,
     /// It has sent what it wants, and not yet said that it is to be kept.
     Writing,
+    /// It has begun to write, and asks for the lease's row when it is revived.
+    Late,
     /// What it wants is stored, and no server has it.
     Stored,
     /// Its push is on its way, and arrives when it is revived.
@@ -361,7 +376,7 @@ async fn freeze(site: &Site, writer: &Pushing, moment: Moment, gate: Option<Sess
             writer.process.suspend().unwrap();
             return;
         }
-        Moment::Pushing => {
+        Moment::Late | Moment::Pushing => {
             way.held().await;
             writer.process.suspend().unwrap();
         }
@@ -377,18 +392,30 @@ async fn a_writer_frozen_past_its_lease_and_revived_loses_nothing() {
     site.push("first").await;
     let mut templates = BTreeSet::from(["first".to_owned()]);
     let mut tags = BTreeSet::new();
-    for moment in [Moment::Reading, Moment::Writing, Moment::Stored, Moment::Pushing] {
+    for moment in [
+        Moment::Reading,
+        Moment::Writing,
+        Moment::Late,
+        Moment::Stored,
+        Moment::Pushing,
+    ] {
         let name = format!("{moment:?}").to_lowercase();
         let (one, two, tag) = (
             format!("one-{name}"),
             format!("two-{name}"),
             format!("edit:{name}"),
         );
-        let way = HeldBack::before(site.cluster.nats.client_url()).await;
+        let [nats, database] = site.addresses();
+        let late = matches!(moment, Moment::Late);
+        let way = HeldBack::before(if late { &database } else { &nats }).await;
         let gate = match moment {
             Moment::Reading => Some("ACCESS EXCLUSIVE"),
             // Readers are let through.
             Moment::Writing | Moment::Stored => Some("SHARE"),
+            Moment::Late => {
+                way.hold_at(" FOR UPDATE");
+                None
+            }
             Moment::Pushing => {
                 way.hold_at("PUB $SYS.REQ.CLAIMS.UPDATE ");
                 None
@@ -401,7 +428,12 @@ async fn a_writer_frozen_past_its_lease_and_revived_loses_nothing() {
             }
             None => None,
         };
-        let frozen = site.begin(&one, way.url());
+        let by = if late {
+            [nats.as_str(), way.address()]
+        } else {
+            [way.address(), database.as_str()]
+        };
+        let frozen = site.begin(&one, by);
         freeze(&site, &frozen, moment, gate, &way).await;
         site.lease_is_over().await;
 
@@ -417,6 +449,13 @@ async fn a_writer_frozen_past_its_lease_and_revived_loses_nothing() {
         way.release();
         let revived = frozen.end().await;
         println!("{moment:?}: {}: {}", revived.status, revived.said);
+        if late {
+            assert!(
+                revived.said.contains("another writer has taken over"),
+                "{}",
+                revived.said
+            );
+        }
         // Whoever was told that it failed asks again; otherwise any push will do.
         let again = if revived.status.success() { &two } else { &one };
         site.push(again).await;
