@@ -76,6 +76,7 @@ async fn check(loaded: &Loaded) -> Result<Checked, Problems> {
     }
     if let Some(accounts) = &config.accounts {
         problems.take(accounts.signer());
+        problems.take(accounts.check_store(base));
         if let Some(system) = &accounts.system
             && let Err(more) = system.settings("accounts.system", base)
         {

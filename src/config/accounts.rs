@@ -1,18 +1,29 @@
 //! `accounts`: who signs account JWTs, and where the writer keeps what is wanted of them.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use natsgate_accounts::writer::WriterSettings;
 use natsgate_accounts::{OperatorSigner, SignerCommand};
-use natsgate_store::FileAccountStore;
+use natsgate_core::AccountStore;
+use natsgate_postgres::{Pool, PostgresSettings};
+use natsgate_store::{FileAccountStore, PostgresAccountStore};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::nats::NatsConfig;
 use super::problem::Problem;
+use super::store::postgres_from;
 use super::value::Secret;
 
-/// The account writer. Exactly one of `operator_seed` and `signer_command` is set.
+/// The shortest lease: longer than a look at the servers takes where one of them is silent.
+const SHORTEST_LEASE: Duration = Duration::from_secs(5);
+
+/// The longest lease: for so long nobody writes an account after its writer died.
+const LONGEST_LEASE: Duration = Duration::from_secs(10 * 60);
+
+/// The account writer. Exactly one of `operator_seed` and `signer_command` is set, and of `file` and `postgres`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AccountsConfig {
@@ -24,7 +35,37 @@ pub struct AccountsConfig {
     pub system: Option<NatsConfig>,
     /// A file in which the writer keeps what is wanted of accounts and what it pushed last; it is made if it is not there. Must not
     /// be lost. One process has it open at a time.
-    pub file: PathBuf,
+    pub file: Option<PathBuf>,
+    /// A database in which it is kept instead, for writers on several machines. Must not be lost, nor restored from a backup.
+    pub postgres: Option<Box<AccountsPostgresConfig>>,
+    /// How long an account is one writer's unless it renews that, from 5s to 10m; longer than a signer command takes. A writer that dies
+    /// or freezes keeps the others waiting for so long.
+    #[serde(default = "AccountsConfig::default_lease", with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub lease: Duration,
+}
+
+/// A database that account writers share. natsgate makes its tables itself, in a schema of its own.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AccountsPostgresConfig {
+    /// Where the database is.
+    pub database: PostgresSettings,
+    /// The schema.
+    #[serde(default = "AccountsPostgresConfig::default_schema")]
+    pub schema: String,
+}
+
+impl AccountsPostgresConfig {
+    fn default_schema() -> String {
+        "natsgate_accounts".to_owned()
+    }
+}
+
+/// Where it is kept, checked.
+enum Keeping<'a> {
+    File(&'a Path),
+    Postgres(Box<PostgresAccountStore>),
 }
 
 /// A program that signs. It gets one line on its standard input, the bytes to sign in base64, and answers with one line, the
@@ -84,12 +125,72 @@ impl AccountsConfig {
         }
     }
 
-    /// The file, opened; a relative path starts from `base`.
+    fn default_lease() -> Duration {
+        Duration::from_secs(30)
+    }
+
+    /// Checks where it is kept, and for how long an account is one writer's, without opening or connecting to anything. Paths start from
+    /// `base`.
     ///
     /// # Errors
     /// [`Problem`].
-    pub async fn store(&self, base: &Path) -> Result<FileAccountStore, Problem> {
-        let opened = FileAccountStore::open(base.join(&self.file)).await;
-        opened.map_err(|error| Problem::new("accounts.file", error))
+    pub fn check_store(&self, base: &Path) -> Result<(), Problem> {
+        self.keeping(base)?;
+        self.writer_settings(String::new()).map(drop)
+    }
+
+    /// What the writer keeps, opened; a relative path starts from `base`. PostgreSQL need not be there.
+    ///
+    /// # Errors
+    /// [`Problem`].
+    pub async fn store(&self, base: &Path) -> Result<Arc<dyn AccountStore>, Problem> {
+        match self.keeping(base)? {
+            Keeping::File(file) => {
+                let opened = FileAccountStore::open(base.join(file)).await;
+                let store = opened.map_err(|error| Problem::new("accounts.file", error))?;
+                Ok(Arc::new(store))
+            }
+            Keeping::Postgres(store) => Ok(Arc::new(*store)),
+        }
+    }
+
+    /// How the writer works that holds leases as `holder`. A lease's margin is a sixth of it, 5 s at most.
+    ///
+    /// # Errors
+    /// [`Problem`].
+    pub fn writer_settings(&self, holder: String) -> Result<WriterSettings, Problem> {
+        if !(SHORTEST_LEASE..=LONGEST_LEASE).contains(&self.lease) {
+            return Err(Problem::new("accounts.lease", "must be between 5s and 10m"));
+        }
+        let mut settings = WriterSettings::new(holder);
+        settings.lease = self.lease;
+        settings.margin = settings.margin.min(self.lease / 6);
+        Ok(settings)
+    }
+
+    fn keeping(&self, base: &Path) -> Result<Keeping<'_>, Problem> {
+        match (&self.file, &self.postgres) {
+            (Some(file), None) => Ok(Keeping::File(file)),
+            (None, Some(config)) => {
+                let pool = Pool::new(&postgres_from(&config.database, base)).map_err(|error| {
+                    Problem::new(
+                        format!("accounts.postgres.database.{}", error.field),
+                        error.problem,
+                    )
+                })?;
+                let store = PostgresAccountStore::new(pool, &config.schema).map_err(|error| {
+                    Problem::new(format!("accounts.postgres.{}", error.key), error.problem)
+                })?;
+                Ok(Keeping::Postgres(Box::new(store)))
+            }
+            (None, None) => Err(Problem::new(
+                "accounts",
+                "has neither file nor postgres; set the one where the writer keeps what is wanted of accounts",
+            )),
+            (Some(_), Some(_)) => Err(Problem::new(
+                "accounts",
+                "has both file and postgres; keep the one that has been written to, since what it holds must not be lost",
+            )),
+        }
     }
 }

@@ -351,7 +351,7 @@ fn both<S: MembershipStore + BanStore + 'static>(store: S) -> Kept {
 }
 
 /// `settings` with their paths starting from `base`.
-fn postgres_from(settings: &PostgresSettings, base: &Path) -> PostgresSettings {
+pub(super) fn postgres_from(settings: &PostgresSettings, base: &Path) -> PostgresSettings {
     let mut settings = settings.clone();
     for file in [
         &mut settings.tls.ca_file,

@@ -168,6 +168,39 @@ fn what_the_readme_shows_is_good() {
         "{}",
         text(&good.stdout)
     );
+    // In place of the file, what the README shows for several machines.
+    let shared = readme_block("# in place of the file")
+        .replace("${file:/run/secrets/writer.pw}", "only-for-these-tests")
+        .replace("accounts:\n", "");
+    let (before, after) = writer.split_once("  file: ").unwrap();
+    let (_, after) = after.split_once('\n').unwrap();
+    let with = |kept: &str| format!("{section}{connections}{before}{kept}{after}");
+    let good = checked(&with(&shared));
+    assert!(good.status.success(), "{}", text(&good.stderr));
+    for (kept, says) in [
+        (String::new(), "accounts: has neither file nor postgres"),
+        (
+            format!("{shared}  file: accounts.redb\n"),
+            "accounts: has both file and postgres",
+        ),
+        (
+            shared.replace("lease: 30s", "lease: 4s"),
+            "accounts.lease: must be between 5s and 10m",
+        ),
+        (
+            shared.replace("user: natsgate_writer", "user: ''"),
+            "accounts.postgres.database.user: must not be empty",
+        ),
+        (format!("{shared}  postgrez: 1\n"), "postgrez"),
+    ] {
+        let refused = checked(&with(&kept));
+        assert_eq!(refused.status.code(), Some(64));
+        let said = text(&refused.stderr);
+        assert!(
+            said.contains(says) && !said.contains("only-for-these-tests"),
+            "{said}"
+        );
+    }
     for (shown, wrong, says) in [
         (
             ROOT_SECRET,

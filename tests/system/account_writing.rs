@@ -224,6 +224,14 @@ async fn what_cannot_be_pushed_is_refused_with_the_mend() {
             "accounts.file: opening",
         ),
         (
+            whole.replace(
+                "file: accounts.redb",
+                "postgres: { database: { host: 127.0.0.1, port: 1, database: app, user: natsgate, tls: { mode: disable } } }",
+            ),
+            1,
+            "PostgreSQL at 127.0.0.1:1/app: error connecting to server",
+        ),
+        (
             format!("{}accounts: {{ file: accounts.redb }}\n", cluster.shim_section()),
             64,
             "neither operator_seed nor signer_command",

@@ -140,6 +140,7 @@ fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mend = match text.as_str() {
         "error connecting to server" => "; is it there, and is this its host and port?",
+        "connection closed" => "; was the server restarted, or did it end the connection? try again",
         "error performing TLS handshake" => "; check `tls`, and that the server's certificate names `host`",
         _ => "",
     };

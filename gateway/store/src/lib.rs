@@ -6,7 +6,8 @@
 //! - `lookup`: the caches in front of every source of facts, and `memberships`, which puts them in front of a source of
 //!   memberships;
 //! - [`redis`], [`seal`]: the connection to Redis, and how everything there is sealed;
-//! - [`pushed`]: memberships that backends push.
+//! - [`pushed`]: memberships that backends push;
+//! - [`accounts`]: what account writers keep.
 //!
 //! What is in a cache may vanish at any moment; nothing is ever right only because it was found there. Not here: what the
 //! facts are, and who may change them.
@@ -20,10 +21,11 @@ mod lookup;
 mod memberships;
 pub mod pushed;
 pub mod redis;
+mod schema;
 pub mod seal;
 pub mod settings;
 
-pub use self::accounts::{FileAccountStore, OpenAccountStoreError};
+pub use self::accounts::{FileAccountStore, OpenAccountStoreError, PostgresAccountStore};
 pub use self::redis::{RedisCache, RedisConnection, RedisError, RedisSettings};
 pub use board::{InProcessBoard, RedisBoard};
 pub use in_process::InProcessCache;

@@ -166,12 +166,11 @@ pub(super) fn run(which: &Which, over: Duration) -> anyhow::Result<ExitCode> {
 async fn write(site: &Site, request: &Request) -> anyhow::Result<bool> {
     let writer = site.writer().await?;
     let pushed = writer.push(request, Deadline::after(PUSH_TIME)).await;
+    push::let_go(&writer, &pushed).await;
     let report = pushed.context("writing the account")?;
     if report.pushes > 0 || !report.is_complete() {
         push::tell(&report)?;
     }
-    // Nobody waits for it; whoever comes next takes it after a while.
-    let _ = writer.release(Deadline::after(Duration::from_secs(2))).await;
     Ok(report.is_complete())
 }
 

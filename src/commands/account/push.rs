@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use natsgate_accounts::plan::DefaultsEffect;
-use natsgate_accounts::writer::{Report, Request, Standing};
+use natsgate_accounts::writer::{Report, Request, Standing, Writer, WriterError};
 use natsgate_core::Deadline;
 use natsgate_shim::draining::close;
 
@@ -18,6 +18,9 @@ use crate::lifecycle;
 
 /// How long a push may take, with reading it back and pushing it again.
 const PUSH_TIME: Duration = Duration::from_secs(60);
+
+/// How long giving the lease back may take.
+const RELEASE_TIME: Duration = Duration::from_secs(2);
 
 /// Pushes, says what it did, and moves at once who loses something.
 ///
@@ -35,13 +38,10 @@ pub(super) fn run(changes: &Changes, which: &Which) -> anyhow::Result<ExitCode> 
             max_payload: site.max_payload(),
             may_reconnect: changes.may_reconnect,
         };
-        let report = writer
-            .push(&request, Deadline::after(PUSH_TIME))
-            .await
-            .context("pushing the account")?;
+        let pushed = writer.push(&request, Deadline::after(PUSH_TIME)).await;
+        let_go(&writer, &pushed).await;
+        let report = pushed.context("pushing the account")?;
         tell(&report)?;
-        // Nobody waits for it; whoever comes next takes it after a while.
-        let _ = writer.release(Deadline::after(Duration::from_secs(2))).await;
         close_where_defaults_do_not_reach(&site, &report).await?;
         if !report.is_complete() {
             let closed = close_losing(&site).await?;
@@ -61,6 +61,15 @@ pub(super) fn run(changes: &Changes, which: &Which) -> anyhow::Result<ExitCode> 
         }
         Ok(moved.exit_code())
     })
+}
+
+/// Gives the lease back after what came of a push, so that the next one, on another machine perhaps, need not wait for its end. Not
+/// where servers failed: something may still be on its way to them.
+pub(super) async fn let_go(writer: &Writer, pushed: &Result<Report, WriterError>) {
+    if !matches!(pushed, Err(WriterError::Servers { .. })) {
+        // Where that fails, it ends by itself after a while.
+        let _ = writer.release(Deadline::after(RELEASE_TIME)).await;
+    }
 }
 
 /// Closes sessions that may have default permissions which their server does not take away from them by itself.

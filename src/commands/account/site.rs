@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use natsgate_accounts::plan::{Server, Sessions};
-use natsgate_accounts::writer::{Writer, WriterParts, WriterSettings};
+use natsgate_accounts::writer::{Writer, WriterParts};
 use natsgate_accounts::{ManagedAccount, ScopedKeys};
 use natsgate_core::{AccountServers, Clock, Deadline, ServerIdentity, SystemClock};
 use natsgate_shim::evict::Evictor;
@@ -229,32 +229,32 @@ impl Site {
     /// The account's writer.
     ///
     /// # Errors
-    /// The configuration says nothing of who signs, or the file cannot be opened.
+    /// The configuration says nothing of who signs or where it is kept, or the file cannot be opened.
     pub async fn writer(&self) -> anyhow::Result<Writer> {
         let configured = &self.configured;
         let accounts = configured.accounts.as_ref().ok_or_else(|| {
             Problem::new(
                 "accounts",
                 "is missing; it says who signs account JWTs (operator_seed or signer_command), and where the writer keeps what is \
-                 wanted of them (file)",
+                 wanted of them (file or postgres)",
             )
         })?;
         let signer = accounts.signer()?;
         configured.operator()?;
-        let store = accounts.store(&configured.base).await?;
-        let parts = WriterParts {
-            servers: Arc::clone(&self.at_servers) as Arc<dyn AccountServers>,
-            store: Arc::new(store),
-            clock: Arc::new(SystemClock),
-            keys: Arc::clone(&configured.keys),
-            signer,
-            operators: configured.settings.operators.clone(),
-        };
         let holder = format!(
             "natsgate account, process {} ({:016x})",
             std::process::id(),
             rand::random::<u64>()
         );
-        Ok(Writer::new(parts, WriterSettings::new(holder)))
+        let settings = accounts.writer_settings(holder)?;
+        let parts = WriterParts {
+            servers: Arc::clone(&self.at_servers) as Arc<dyn AccountServers>,
+            store: accounts.store(&configured.base).await?,
+            clock: Arc::new(SystemClock),
+            keys: Arc::clone(&configured.keys),
+            signer,
+            operators: configured.settings.operators.clone(),
+        };
+        Ok(Writer::new(parts, settings))
     }
 }

@@ -4,7 +4,6 @@
 //! would answer with what was, so it is not accepted. The tables are made when they are first needed.
 
 mod bans;
-mod schema;
 mod statements;
 
 use std::time::SystemTime;
@@ -19,7 +18,18 @@ use tokio::sync::OnceCell;
 
 use self::bans::BanStatements;
 use self::statements::Statements;
+use crate::schema::{self, Tables, Unprepared};
 use crate::settings::SettingsError;
+
+/// The tables, bans' among them.
+const TABLES: Tables = Tables {
+    of: "pushed memberships",
+    versions: "migrations",
+    migrations: &[
+        include_str!("postgres/schema.sql"),
+        include_str!("postgres/bans.sql"),
+    ],
+};
 
 /// Pushed memberships in a schema of a PostgreSQL database.
 pub struct PostgresMembershipStore {
@@ -36,12 +46,7 @@ impl PostgresMembershipStore {
     /// # Errors
     /// `schema` is not a plain name.
     pub fn new(pool: Pool, schema: &str) -> Result<Self, SettingsError> {
-        if !schema::is_name(schema) {
-            return Err(SettingsError::new(
-                "schema",
-                "must be lower-case letters, digits and `_`, 48 at most, beginning with a letter but not with `pg_`",
-            ));
-        }
+        schema::check_name(schema)?;
         Ok(Self {
             pool,
             schema: schema.to_owned(),
@@ -58,10 +63,12 @@ impl PostgresMembershipStore {
     pub async fn prepare(&self, deadline: Deadline) -> Result<(), MembershipStoreError> {
         let made = self
             .prepared
-            .get_or_try_init(|| schema::prepare(&self.pool, &self.schema, deadline));
+            .get_or_try_init(|| TABLES.prepare(&self.pool, &self.schema, deadline));
         // Somebody else may be making them, with a later deadline.
         match deadline.bound(made).await {
-            Ok(made) => made.copied(),
+            Ok(Ok(_made)) => Ok(()),
+            Ok(Err(Unprepared::Failed(error))) => Err(failed(error)),
+            Ok(Err(Unprepared::Unfit(why))) => Err(MembershipStoreError::Damaged(why)),
             Err(passed) => Err(MembershipStoreError::Unavailable {
                 doing: "looking after the tables of pushed memberships".to_owned(),
                 cause: passed.to_string(),
@@ -69,34 +76,27 @@ impl PostgresMembershipStore {
         }
     }
 
-    async fn begin(
-        &self,
-        access: Access,
-        doing: &str,
-        deadline: Deadline,
-    ) -> Result<Session, MembershipStoreError> {
+    async fn begin(&self, doing: &str, deadline: Deadline) -> Result<Session, MembershipStoreError> {
+        self.ready(doing, deadline).await?;
+        let begun = self.pool.begin(Access::Read, doing, deadline).await;
+        begun.map_err(failed)
+    }
+
+    async fn begin_write(&self, doing: &str, deadline: Deadline) -> Result<Session, MembershipStoreError> {
+        self.ready(doing, deadline).await?;
+        schema::begin_write(&self.pool, doing, deadline)
+            .await
+            .map_err(failed)
+    }
+
+    async fn ready(&self, doing: &str, deadline: Deadline) -> Result<(), MembershipStoreError> {
         if deadline.passed() {
             return Err(MembershipStoreError::Unavailable {
                 doing: doing.to_owned(),
                 cause: "the deadline passed before it began".to_owned(),
             });
         }
-        self.prepare(deadline).await?;
-        self.pool.begin(access, doing, deadline).await.map_err(failed)
-    }
-
-    async fn begin_write(&self, doing: &str, deadline: Deadline) -> Result<Session, MembershipStoreError> {
-        let mut session = self.begin(Access::Write, doing, deadline).await?;
-        // Each statement sees what was committed before it: after the lock, everything. And what we are told is
-        // committed must survive a crash of the server, whatever its default is.
-        session
-            .batch(
-                "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
-                 SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'",
-            )
-            .await
-            .map_err(failed)?;
-        Ok(session)
+        self.prepare(deadline).await
     }
 }
 
@@ -138,7 +138,7 @@ impl MembershipStore for PostgresMembershipStore {
         deadline: Deadline,
     ) -> Result<Vec<Membership>, MembershipStoreError> {
         let doing = "reading a principal's pushed memberships";
-        let mut session = self.begin(Access::Read, doing, deadline).await?;
+        let mut session = self.begin(doing, deadline).await?;
         let memberships = self.statements.of(&mut session, principal).await?;
         session.rollback().await.map_err(failed)?;
         Ok(memberships)
@@ -152,7 +152,7 @@ impl MembershipStore for PostgresMembershipStore {
         deadline: Deadline,
     ) -> Result<MembershipPage, MembershipStoreError> {
         let doing = "listing pushed memberships";
-        let mut session = self.begin(Access::Read, doing, deadline).await?;
+        let mut session = self.begin(doing, deadline).await?;
         let page = self.statements.list(&mut session, filter, after, limit).await?;
         session.rollback().await.map_err(failed)?;
         Ok(page)
@@ -164,7 +164,7 @@ impl MembershipStore for PostgresMembershipStore {
         deadline: Deadline,
     ) -> Result<Vec<Announcement>, MembershipStoreError> {
         let doing = "reading what is to be announced";
-        let mut session = self.begin(Access::Read, doing, deadline).await?;
+        let mut session = self.begin(doing, deadline).await?;
         let pending = self.statements.pending(&mut session, limit).await?;
         session.rollback().await.map_err(failed)?;
         Ok(pending)

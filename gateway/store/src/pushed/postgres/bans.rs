@@ -8,7 +8,7 @@ use natsgate_core::{
     MembershipStoreError, Pace,
 };
 use natsgate_postgres::types::ToSql;
-use natsgate_postgres::{Access, Row, Session};
+use natsgate_postgres::{Row, Session};
 
 use super::statements::{Statements, execute, get, micros, query};
 use super::{PostgresMembershipStore, failed};
@@ -313,7 +313,7 @@ impl BanStore for PostgresMembershipStore {
     ) -> std::result::Result<Vec<Ban>, BanStoreError> {
         let doing = "reading which bans are in force";
         let work = async {
-            let mut session = self.begin(Access::Read, doing, deadline).await?;
+            let mut session = self.begin(doing, deadline).await?;
             let found = self.bans.in_force(&mut session, concerns, now).await?;
             session.rollback().await.map_err(failed)?;
             Ok(found)
@@ -331,7 +331,7 @@ impl BanStore for PostgresMembershipStore {
     ) -> std::result::Result<Vec<Ban>, BanStoreError> {
         let doing = "listing bans";
         let work = async {
-            let mut session = self.begin(Access::Read, doing, deadline).await?;
+            let mut session = self.begin(doing, deadline).await?;
             let found = self.bans.list(&mut session, all, after, limit, now).await?;
             session.rollback().await.map_err(failed)?;
             Ok(found)
