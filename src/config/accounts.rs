@@ -1,16 +1,24 @@
-//! `accounts`: who signs account JWTs, and where the writer keeps what is wanted of them.
+//! `accounts`: who signs account JWTs, where the writer keeps what is wanted of them, and how it is served.
 
+mod serving;
+
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use natsgate_accounts::{OperatorSigner, SignerCommand};
+use natsgate_api::CallerSettings;
+use natsgate_identity::OidcSettings;
 use natsgate_store::FileAccountStore;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::callers::ListenTlsConfig;
 use super::nats::NatsConfig;
 use super::problem::Problem;
-use super::value::Secret;
+use super::value::{OrText, Secret, list};
+
+pub use serving::{Served, Site};
 
 /// The account writer. Exactly one of `operator_seed` and `signer_command` is set.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -25,6 +33,42 @@ pub struct AccountsConfig {
     /// A file in which the writer keeps what is wanted of accounts and what it pushed last; it is made if it is not there. Must not
     /// be lost. One process has it open at a time.
     pub file: PathBuf,
+    /// The address that `natsgate accounts` listens on; 127.0.0.1:7223 unless told otherwise. In `natsgate all` the account API is served
+    /// beside the others (`decision.listen`), to those of `decision.callers` that have its scopes.
+    pub listen: Option<SocketAddr>,
+    /// TLS of `natsgate accounts`. Needed to listen on anything but this machine's own addresses.
+    pub tls: Option<ListenTlsConfig>,
+    /// Who may call `natsgate accounts`, and what: as `decision.callers`. Shims that lend their clusters are among them.
+    #[serde(default)]
+    pub callers: Vec<CallerSettings>,
+    /// The OpenID providers of the access tokens that these callers come with.
+    #[serde(default)]
+    pub caller_providers: Vec<OidcSettings>,
+    /// The clusters that `natsgate accounts` pushes to, by the names their shims have for them (`shim.cluster`). One that no shim lends is
+    /// told as missing.
+    #[serde(default, deserialize_with = "list")]
+    #[schemars(with = "OrText<Vec<String>>")]
+    pub clusters: Vec<String>,
+    /// The accounts that are written. Those of `shim.accounts` if there are none.
+    #[serde(default)]
+    pub accounts: Vec<WrittenAccountConfig>,
+    /// The operator's public key (`O…`) and those of its signing keys: whose word an account JWT is. Those of
+    /// `shim.operator_mode.operators` if there are none.
+    #[serde(default, deserialize_with = "list")]
+    #[schemars(with = "OrText<Vec<String>>")]
+    pub operators: Vec<String>,
+}
+
+/// An account that is written.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WrittenAccountConfig {
+    /// The name that callers have for it.
+    pub name: String,
+    /// Its public key (`A…`).
+    pub account: String,
+    /// What the keys of its templates are derived from, the newest first: the same as in `shim.accounts`.
+    pub root_secrets: Vec<Secret>,
 }
 
 /// A program that signs. It gets one line on its standard input, the bytes to sign in base64, and answers with one line, the

@@ -34,6 +34,7 @@ pub(super) fn run(changes: &Changes, which: &Which) -> anyhow::Result<ExitCode> 
             sessions: site.sessions().await?,
             max_payload: site.max_payload(),
             may_reconnect: changes.may_reconnect,
+            once: None,
         };
         let report = writer
             .push(&request, Deadline::after(PUSH_TIME))

@@ -10,7 +10,7 @@ use natsgate_core::{
 };
 use tracing::warn;
 
-use crate::idempotency::entry_id;
+use natsgate_api::idempotency::entry_id;
 use crate::memberships::Relay;
 
 /// How much longer than must be bans are kept, for all that is not exact about times.

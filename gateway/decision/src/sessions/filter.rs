@@ -3,7 +3,7 @@
 use natsgate_core::{MembershipWrite, Reach, SessionKey, SessionRecord};
 use natsgate_proto::v1;
 
-use crate::fields::Fields;
+use natsgate_api::fields::Fields;
 use crate::revocations::sees;
 
 /// The longest text in a filter, in bytes.

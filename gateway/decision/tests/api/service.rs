@@ -8,7 +8,7 @@ use natsgate_core::{
     Clock, Deadline, Freshness, IdentityProvider, Membership, MembershipStore, OtherGrants, OtherSources,
     Principal,
 };
-use natsgate_decision::caller::{CallerAuthenticator, CallerSettings};
+use natsgate_api::caller::{CallerAuthenticator, CallerSettings};
 use natsgate_decision::memberships::{Memberships, MembershipsLimits, MembershipsParts, Relay};
 use natsgate_devkit::{DevProvider, DevProviderOptions, MockClock, TokenSpec};
 use natsgate_identity::{OidcProvider, OidcSettings};
