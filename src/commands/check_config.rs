@@ -89,7 +89,9 @@ async fn check(loaded: &Loaded) -> Result<Checked, Problems> {
         good_for.push("natsgate account");
         if !accounts.clusters.is_empty() || accounts.listen.is_some() {
             good_for.push("natsgate accounts");
-            problems.take(accounts.served(config.shim.as_ref(), base).map(drop));
+            if let Err(more) = accounts.served(config.shim.as_ref(), base) {
+                problems.extend(more);
+            }
             problems.take(accounts.access().tls_material(base));
             if let Some(address) = accounts.listen {
                 problems.take(accounts.access().check_exposure(address));

@@ -18,7 +18,7 @@ use super::nats::NatsConfig;
 use super::problem::Problem;
 use super::value::{OrText, Secret, list};
 
-pub use serving::{Served, Site};
+pub use serving::Site;
 
 /// The account writer. Exactly one of `operator_seed` and `signer_command` is set.
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -240,6 +240,3 @@ impl AccountServers for Clusters {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -88,6 +88,10 @@ impl Keeper {
     /// [`WriterError`]. That some server or cluster missed it is none.
     pub async fn push(&self, request: Request, deadline: Deadline) -> Result<Outcome, WriterError> {
         let (request, _) = self.with_sessions(request, deadline).await;
+        self.write(request, deadline).await
+    }
+
+    async fn write(&self, request: Request, deadline: Deadline) -> Result<Outcome, WriterError> {
         let pushed = self
             .alone(deadline, || self.writer.push(&request, deadline))
             .await?;
@@ -110,7 +114,8 @@ impl Keeper {
         if !self.writer.is_written(deadline).await? {
             return Ok(None);
         }
-        self.push(Request::default(), deadline).await.map(Some)
+        // Nothing is planned, so nobody is counted.
+        self.write(Request::default(), deadline).await.map(Some)
     }
 
     /// What `request` would do ([`WriterError::Plan`] if it would be refused), and the clusters that do not count in it.

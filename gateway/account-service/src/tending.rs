@@ -37,7 +37,8 @@ impl Tending {
     /// Does so until `stop`. An account that is being looked at then is finished with.
     pub async fn run(self, stop: CancellationToken) {
         let mut said = BTreeMap::new();
-        let mut pause = Duration::ZERO;
+        // Shims attach first.
+        let mut pause = AGAIN;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,

@@ -12,7 +12,6 @@ use natsgate_proto::v1::{
     AuthorizeRequest, AuthorizeResponse, RecheckRequest, RecheckResponse, RecheckResult,
 };
 use tokio::sync::Semaphore;
-use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use natsgate_api::caller::{CallerAuthenticator, Scope, mark_local};

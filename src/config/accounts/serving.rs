@@ -91,6 +91,13 @@ impl AccountsConfig {
                 checked.map_err(|error| Problem::new(format!("accounts.operators[{index}]"), error)),
             );
         }
+        for (index, name) in self.clusters.iter().enumerate() {
+            let before = self.clusters.iter().take(index).any(|other| other == name);
+            if name.is_empty() || before {
+                let key = format!("accounts.clusters[{index}]");
+                problems.push(Problem::new(key, "is empty, or there twice; remove it"));
+            }
+        }
         if operators.is_empty() {
             problems.push(Problem::new(
                 "accounts.operators",
