@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use natsgate_core::{
-    ConnectionType, Limits, Permissions, PublishPermissions, ResponsePermission, Subject, SubscribePermissions,
-    SubscribeSubject, TimeWindow, TimeWindows,
+    ConnectionType, Limits, Permissions, PublishPermissions, ResponsePermission, Subject,
+    SubscribePermissions, SubscribeSubject, TimeWindow, TimeWindows,
 };
 
 use crate::v1;
@@ -134,8 +134,7 @@ fn responses(given: &v1::ResponsePermission) -> Result<ResponsePermission, BadFi
 /// `permissions` as a message.
 pub fn write_permissions(permissions: Permissions) -> v1::Permissions {
     let texts = |subjects: Vec<Subject>| subjects.into_iter().map(String::from).collect();
-    let subscriptions =
-        |subjects: Vec<SubscribeSubject>| subjects.into_iter().map(written_subject).collect();
+    let subscriptions = |subjects: Vec<SubscribeSubject>| subjects.into_iter().map(written_subject).collect();
     v1::Permissions {
         publish_allow: texts(permissions.publish.allow),
         publish_deny: texts(permissions.publish.deny),

@@ -44,7 +44,8 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
     let (shim, base) = (loaded.config.shim.as_ref(), loaded.base.as_path());
     let served = config.served(shim, base)?;
     if config.clusters.is_empty() {
-        let what = "is empty; name the clusters that accounts are pushed to, as their shims do (shim.cluster)";
+        let what =
+            "is empty; name the clusters that accounts are pushed to, as their shims do (shim.cluster)";
         return Err(Problem::new("accounts.clusters", what).into());
     }
     let address = config.listen.unwrap_or(DEFAULT_LISTEN);
@@ -59,9 +60,11 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
         let stores = loaded.config.store.open(base, false, Arc::clone(&clock)).await?;
         let callers = config.access().authenticator(base, &stores, &clock)?;
         let links = Arc::new(Links::new(config.clusters.iter().cloned()));
-        let clusters = config.clusters.iter().map(|name| LinkedCluster::cluster(&links, name));
+        let clusters = config
+            .clusters
+            .iter()
+            .map(|name| LinkedCluster::cluster(&links, name));
         let site = Site {
-            shim,
             base,
             clusters: clusters.collect::<Vec<Cluster>>().into(),
             callers: Arc::clone(&callers),
@@ -111,7 +114,9 @@ pub(super) async fn finish(accounts: &Accounts, tending: tokio::task::JoinHandle
         let _ = tending.await;
     };
     if tokio::time::timeout(FINISH_TIME, finished).await.is_err() {
-        warn!("an account was still being written; the next writer waits for its lease to end, and goes on with it");
+        warn!(
+            "an account was still being written; the next writer waits for its lease to end, and goes on with it"
+        );
     }
 }
 

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use natsgate_account_service::{Accounts, Cluster, Tending};
 use natsgate_api::Listener;
 use natsgate_core::{Position, SystemClock};
 use natsgate_decision::InProcess;
-use natsgate_account_service::{Accounts, Cluster, Tending};
 use natsgate_shim::{Lending, LentCluster, Local, Revocations, Shim};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -75,10 +75,16 @@ pub async fn prepare(loaded: &Loaded) -> anyhow::Result<Prepared> {
     let mut shim_part =
         Shim::new(settings, Arc::new(Local(decider)), clock.clone()).with_revocations(revocations);
     if shim.accounts_service.is_some() {
-        warn!("shim.accounts_service is not used: `natsgate all` writes accounts itself, by its `accounts` section");
+        warn!(
+            "shim.accounts_service is not used: `natsgate all` writes accounts itself, by its `accounts` section"
+        );
     }
     // Without anybody to call it, the store is left to `natsgate account`.
-    let served = loaded.config.accounts.as_ref().filter(|_| decision.can_write_accounts());
+    let served = loaded
+        .config
+        .accounts
+        .as_ref()
+        .filter(|_| decision.can_write_accounts());
     let accounts = match served {
         None => None,
         Some(accounts) => {
@@ -97,7 +103,6 @@ pub async fn prepare(loaded: &Loaded) -> anyhow::Result<Prepared> {
                 sessions: lent,
             };
             let site = Site {
-                shim: Some(shim),
                 base: &loaded.base,
                 clusters: Arc::new([own]),
                 callers: parts.callers(),

@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use natsgate_core::SystemClock;
 use natsgate_api::Listener;
+use natsgate_core::SystemClock;
 
 use crate::cli::ConfigFile;
 use crate::lifecycle;

@@ -467,7 +467,13 @@ impl DecisionConfig {
     ) -> Result<Identities, Problem> {
         let mut providers = Vec::new();
         for settings in &self.providers {
-            providers.push(provider(("decision", "providers"), settings, base, stores, clock)?);
+            providers.push(provider(
+                ("decision", "providers"),
+                settings,
+                base,
+                stores,
+                clock,
+            )?);
         }
         let certificates = self
             .certificates

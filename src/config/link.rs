@@ -44,7 +44,8 @@ impl AccountsServiceConfig {
         };
         let shows_certificate = tls.as_ref().is_some_and(|tls| tls.identity.is_some());
         if self.token_file.is_none() && !shows_certificate {
-            let what = "has neither a token_file nor a tls.cert_file; the writer takes nobody whom it does not know";
+            let what =
+                "has neither a token_file nor a tls.cert_file; the writer takes nobody whom it does not know";
             return Err(Problem::new(KEY, what).into());
         }
         let system = match &self.system {

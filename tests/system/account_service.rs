@@ -1,20 +1,25 @@
 //! `natsgate accounts`, and the account API of `natsgate all`: templates put over gRPC, in clusters that shims lend.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{ConnectOptions, Event};
-use natsgate_core::{AccountServers, Deadline};
+use natsgate_claims::{AccountBody, ClaimsToSign, KeyPair, Role, encode};
+use natsgate_core::{AccountServers, AccountSessions, Clock, CloseUntil, Deadline, SystemClock};
 use natsgate_devkit::{DevProvider, NatsServer, NatsServerOptions, OperatorMode, TokenSpec};
 use natsgate_proto::v1;
 use natsgate_proto::v1::account_service_client::AccountServiceClient;
 use natsgate_shim::SystemAccountServers;
+use natsgate_shim::evict::Evictor;
+use natsgate_shim::lending::SystemAccounts;
 use secrecy::ExposeSecret;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request};
 
 use crate::harness::{
-    Cluster, Folder, Gateway, Keys, Mode, PATIENCE, ROOT_SECRET, SHIM_READY, alice, decision_section, free_port,
-    provider,
+    Cluster, Folder, Gateway, Keys, Mode, PATIENCE, ROOT_SECRET, SHIM_READY, alice, decision_section,
+    free_port, provider,
 };
 use crate::written_rights::{POLICY, connect_until};
 
@@ -153,7 +158,12 @@ async fn two_clusters_are_written_by_one_process_through_their_shims() {
     let _eu_shim = shim("eu", eu.nats.client_url()).await;
     let mut us_shim = shim("us", us.client_url()).await;
     let api = Api::of(port, &provider).await;
-    let both = async || (kept(keys, eu.nats.client_url()).await, kept(keys, us.client_url()).await);
+    let both = async || {
+        (
+            kept(keys, eu.nats.client_url()).await,
+            kept(keys, us.client_url()).await,
+        )
+    };
 
     let done = api.put("k1", &[OWN]).await;
     let outcome = done.outcome.unwrap();
@@ -171,7 +181,9 @@ async fn two_clusters_are_written_by_one_process_through_their_shims() {
     let outcome = api.put("k2", &[OWN, "news.>"]).await.outcome.unwrap();
     assert!(!outcome.complete);
     assert!(
-        outcome.clusters[1].problem.contains("no shim of the cluster us is attached"),
+        outcome.clusters[1]
+            .problem
+            .contains("no shim of the cluster us is attached"),
         "{outcome:?}"
     );
     let (in_eu, in_us) = both().await;
@@ -194,6 +206,59 @@ async fn two_clusters_are_written_by_one_process_through_their_shims() {
 
     writer.process.stop().await.unwrap();
     assert_eq!(writer.lines("the account writer stopped").len(), 1);
+}
+
+#[tokio::test]
+async fn a_shim_lends_its_own_accounts_and_pushes_its_own_operators_word_alone() {
+    let cluster = Cluster::start(Mode::OperatorWithPushes, false).await;
+    let keys = keys(&cluster);
+    let system = ConnectOptions::with_credentials(&keys.system_user.credentials.format())
+        .unwrap()
+        .connect(cluster.nats.client_url())
+        .await
+        .unwrap();
+    let app = keys.account("APP").unwrap();
+    let own = app.key.public_key();
+    let lent = SystemAccounts::new(
+        system.clone(),
+        Evictor::new(system),
+        BTreeSet::from([own.to_owned()]),
+        vec![keys.operator.public_key().to_owned()],
+        Arc::new(SystemClock),
+    );
+    let deadline = Deadline::after(PATIENCE);
+    lent.push(&app.jwt, 1, deadline).await.unwrap();
+    assert_eq!(lent.look_up(own, deadline).await.unwrap().len(), 1);
+    lent.count(own, deadline).await.unwrap();
+
+    let other = keys.callout_account.public_key();
+    let none = BTreeSet::new();
+    let server = &lent.roster(deadline).await.unwrap()[0].id;
+    let refused = [
+        lent.look_up(other, deadline).await.map(drop),
+        lent.in_force(server, other, deadline).await.map(drop),
+        lent.count(other, deadline).await.map(drop),
+        lent.close(other, &none, CloseUntil::Once, deadline)
+            .await
+            .map(drop),
+    ];
+    for refused in refused {
+        assert!(refused.unwrap_err().cause.contains("is none of this shim's"));
+    }
+    let generate = |role| KeyPair::generate(role).unwrap();
+    let now = SystemClock.unix_seconds();
+    let signed = |subject: &str, operator: &KeyPair| {
+        encode(ClaimsToSign::new(subject, AccountBody::default()), operator, now).unwrap()
+    };
+    let foreign = signed(own, &generate(Role::Operator));
+    let refused = lent.push(&foreign, 1, deadline).await.unwrap_err();
+    assert!(
+        refused.cause.contains("none of shim.operator_mode.operators"),
+        "{refused}"
+    );
+    let refused = lent.push(&signed(other, &keys.operator), 1, deadline).await;
+    assert!(refused.unwrap_err().cause.contains("is none of this shim's"));
+    assert!(lent.push("no JWT", 1, deadline).await.is_err());
 }
 
 #[tokio::test]

@@ -362,7 +362,12 @@ fn each_of_the_readmes_further_examples_is_good() {
 #[test]
 fn the_account_writers_examples_are_good() {
     let deployed = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/natsgate/accounts.yaml");
-    let public = |role| natsgate_claims::KeyPair::generate(role).unwrap().public_key().to_owned();
+    let public = |role| {
+        natsgate_claims::KeyPair::generate(role)
+            .unwrap()
+            .public_key()
+            .to_owned()
+    };
     let (operator, app) = (public(Role::Operator), public(Role::Account));
     for example in [
         readme_block("# the account writer's file, for `natsgate accounts`"),

@@ -120,12 +120,7 @@ impl Accounts {
     }
 
     /// The account `name`, if `caller` may see and change it.
-    fn keeper(
-        &self,
-        caller: &Caller,
-        extensions: &Extensions,
-        name: &str,
-    ) -> Result<Arc<Keeper>, Status> {
+    fn keeper(&self, caller: &Caller, extensions: &Extensions, name: &str) -> Result<Arc<Keeper>, Status> {
         if !caller.may_account(name) {
             let why = format!(
                 "caller `{}` may neither see nor change the account {}: it must be in `accounts` of its entry of `callers`",
@@ -345,7 +340,11 @@ impl AccountService for Accounts {
             keeper.plan(wanted, deadline).await
         });
         let (planned, missing) = planned.await.map_err(|_| {
-            refusal::refusal(Code::Internal, "STOPPED", "the call was stopped half-way: call again")
+            refusal::refusal(
+                Code::Internal,
+                "STOPPED",
+                "the call was stopped half-way: call again",
+            )
         })?;
         let result = match planned {
             Ok(plan) => v1::plan_account_response::Result::Plan(message::plan(&plan)),

@@ -54,7 +54,11 @@ impl Tending {
                 if state.is_some() {
                     pause = AGAIN;
                 }
-                tell(keeper, said.insert(keeper.name().to_owned(), state.clone()), state);
+                tell(
+                    keeper,
+                    said.insert(keeper.name().to_owned(), state.clone()),
+                    state,
+                );
             }
         }
     }
@@ -77,7 +81,10 @@ fn tell(keeper: &Keeper, before: Option<Option<String>>, now: Option<String>) {
         (None, None) => {}
         (Some(_), None) => info!(account, "every server has the account again"),
         (before, Some(why)) if before.as_ref() != Some(&why) => {
-            warn!(account, why, "not every server has the account; it is pushed again");
+            warn!(
+                account,
+                why, "not every server has the account; it is pushed again"
+            );
         }
         (Some(_), Some(_)) | (None, Some(_)) => {}
     }
@@ -92,7 +99,11 @@ fn lacking(outcome: &Outcome) -> String {
         match problem {
             Some(problem) => Some(format!("cluster {}: {problem}", cluster.name)),
             None if servers.is_empty() => None,
-            None => Some(format!("cluster {}: servers {}", cluster.name, servers.join(", "))),
+            None => Some(format!(
+                "cluster {}: servers {}",
+                cluster.name,
+                servers.join(", ")
+            )),
         }
     });
     let each: Vec<String> = each.collect();

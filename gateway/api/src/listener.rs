@@ -149,13 +149,14 @@ impl Listener {
         let draining = stop.clone();
         let mut routes = routes;
         routes.add_service(health_service).add_service(reflection);
-        let serving = server
-            .add_routes(routes.routes())
-            .serve_with_incoming_shutdown(TcpListenerStream::new(self.socket), async move {
+        let serving = server.add_routes(routes.routes()).serve_with_incoming_shutdown(
+            TcpListenerStream::new(self.socket),
+            async move {
                 draining.cancelled().await;
                 // Whoever watches our health goes elsewhere before we are gone.
                 let _ = reporting.await;
-            });
+            },
+        );
         tokio::select! {
             done = serving => done.map_err(ServerError::Serve)?,
             () = drain_time_over(&stop) => info!("calls under way were left at the end of the drain time"),

@@ -2,8 +2,8 @@
 //!
 //! Events have the target `natsgate::audit`, so that a collector can keep them apart from the log.
 
-pub(crate) use natsgate_api::audit::short;
 pub use natsgate_api::audit::TARGET;
+pub(crate) use natsgate_api::audit::short;
 use natsgate_core::{Connection, Failure, Unavailable};
 use tracing::{info, warn};
 

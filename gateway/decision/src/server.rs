@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use natsgate_api::listener::Served;
+use natsgate_api::{Listener, ServerError, TlsMaterial};
 use natsgate_core::Position;
 use natsgate_proto::v1::decision_service_server::DecisionServiceServer;
 use natsgate_proto::v1::membership_service_server::MembershipServiceServer;
 use natsgate_proto::v1::revocation_service_server::RevocationServiceServer;
 use natsgate_proto::v1::session_service_server::SessionServiceServer;
-use natsgate_api::listener::Served;
-use natsgate_api::{Listener, ServerError, TlsMaterial};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
@@ -86,12 +86,10 @@ impl Server {
             sessions,
         } = self.services;
         let mut routes = self.routes;
-        routes
-            .add_service(DecisionServiceServer::new(decider).max_decoding_message_size(MAX_QUESTION_BYTES));
+        routes.add_service(DecisionServiceServer::new(decider).max_decoding_message_size(MAX_QUESTION_BYTES));
         if let Some(service) = memberships {
-            routes.add_service(
-                MembershipServiceServer::new(service).max_decoding_message_size(MAX_PUSH_BYTES),
-            );
+            routes
+                .add_service(MembershipServiceServer::new(service).max_decoding_message_size(MAX_PUSH_BYTES));
         }
         if let Some(service) = revocations {
             routes.add_service(RevocationServiceServer::new(service.until(stop.clone())));

@@ -14,11 +14,11 @@ use natsgate_proto::v1::{
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
-use natsgate_api::caller::{CallerAuthenticator, Scope, mark_local};
-use natsgate_api::gate::grpc_timeout;
 use crate::convert::Beside;
 use crate::pipeline::{Pipeline, Question, Rechecked};
 use crate::{audit, convert};
+use natsgate_api::caller::{CallerAuthenticator, Scope, mark_local};
+use natsgate_api::gate::grpc_timeout;
 
 /// The most sessions one call may ask about.
 pub const MAX_BASES: usize = 500;

@@ -35,7 +35,10 @@ pub fn rights(grant: &v1::Grant) -> Result<Rights, BadField> {
 }
 
 fn template(used: &v1::TemplateUse) -> Result<TemplateUse, BadField> {
-    let template = used.name.parse().map_err(|why| BadField::new("template.name", why))?;
+    let template = used
+        .name
+        .parse()
+        .map_err(|why| BadField::new("template.name", why))?;
     let mut tags = TagValues::new();
     for tag in &used.tags {
         let name = TagName::parse(&tag.name).ok_or_else(|| {
@@ -63,7 +66,10 @@ pub fn permissions(grant: &v1::Grant) -> Result<Permissions, BadField> {
 /// # Errors
 /// [`BadField`].
 pub fn limits(grant: &v1::Grant) -> Result<Limits, BadField> {
-    grant.limits.as_ref().map_or_else(|| Ok(Limits::default()), read_limits)
+    grant
+        .limits
+        .as_ref()
+        .map_or_else(|| Ok(Limits::default()), read_limits)
 }
 
 #[cfg(test)]

@@ -97,7 +97,10 @@ impl Link {
             // Once for each reason.
             if said.as_ref() != Some(&why) {
                 let url = &self.settings.url;
-                warn!(url, why, "the account writer does not have this cluster; it is dialled again");
+                warn!(
+                    url,
+                    why, "the account writer does not have this cluster; it is dialled again"
+                );
                 said = Some(why);
             }
             // Not all shims at once.

@@ -194,7 +194,9 @@ impl Shim {
             .and_then(|system| self.account_views(system, &stop));
         let evictor = eviction.clone().map(Evictor::new);
         let shim = name();
-        let lent = self.lend(shim.clone(), system.as_ref(), eviction.as_ref()).await?;
+        let lent = self
+            .lend(shim.clone(), system.as_ref(), eviction.as_ref())
+            .await?;
         let (registry, events) = Registry::new(&shim);
         let registry = Arc::new(registry);
         let enforcement = match (&self.revocations, &system) {

@@ -21,8 +21,6 @@ const GIVE_BACK_TIME: Duration = Duration::from_secs(2);
 
 /// What is written, where the servers are reached otherwise.
 pub struct Site<'a> {
-    /// The `shim` section, for what `accounts` does not say.
-    pub shim: Option<&'a ShimConfig>,
     /// Where paths start from.
     pub base: &'a Path,
     /// The clusters.
@@ -87,9 +85,8 @@ impl AccountsConfig {
         };
         for (index, operator) in self.operators.iter().enumerate() {
             let checked = check_public_key(operator, Role::Operator);
-            problems.take(
-                checked.map_err(|error| Problem::new(format!("accounts.operators[{index}]"), error)),
-            );
+            problems
+                .take(checked.map_err(|error| Problem::new(format!("accounts.operators[{index}]"), error)));
         }
         for (index, name) in self.clusters.iter().enumerate() {
             let before = self.clusters.iter().take(index).any(|other| other == name);
@@ -134,7 +131,11 @@ impl AccountsConfig {
                 ));
             } else {
                 let keys = scoped_keys(&config.account, &config.root_secrets, &key);
-                accounts.extend(problems.take(keys).map(|keys| (config.name.clone(), Arc::new(keys))));
+                accounts.extend(
+                    problems
+                        .take(keys)
+                        .map(|keys| (config.name.clone(), Arc::new(keys))),
+                );
             }
         }
         accounts

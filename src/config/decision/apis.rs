@@ -7,8 +7,8 @@ use natsgate_api::CallerAuthenticator;
 use natsgate_core::{Announcer, Clock, MergedMemberships, OtherSources};
 use natsgate_decision::revocations::{BanKeeping, BanTimes};
 use natsgate_decision::{
-    BanLookup, BanSource, Memberships, MembershipsLimits, MembershipsParts, Relay,
-    Revocations, RevocationsLimits, RevocationsParts, Revoker, Sessions,
+    BanLookup, BanSource, Memberships, MembershipsLimits, MembershipsParts, Relay, Revocations,
+    RevocationsLimits, RevocationsParts, Revoker, Sessions,
 };
 use natsgate_store::SourceCacheSettings;
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use natsgate_core::{
-    AccountAtServer, AccountServers, AccountServersError, AccountSessions, CloseUntil, ClosedSessions, Deadline,
-    PushAnswer, ServerIdentity, SessionCounts,
+    AccountAtServer, AccountServers, AccountServersError, AccountSessions, CloseUntil, ClosedSessions,
+    Deadline, PushAnswer, ServerIdentity, SessionCounts,
 };
 use natsgate_proto::v1;
 use natsgate_proto::v1::link_answer::Result as Answer;

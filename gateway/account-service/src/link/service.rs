@@ -122,7 +122,12 @@ impl ClusterLinkService for ClusterLinks {
         let _ = questions.send(Ok(welcome)).await;
         let links = Arc::clone(&self.parts.links);
         links.add(&cluster, &attached);
-        info!(cluster, shim = attached.name(), caller = admitted.caller.name(), "a shim lends its cluster");
+        info!(
+            cluster,
+            shim = attached.name(),
+            caller = admitted.caller.name(),
+            "a shim lends its cluster"
+        );
         let place = admitted.place;
         tokio::spawn(async move {
             let _place = place;
@@ -147,7 +152,12 @@ impl ClusterLinkService for ClusterLinks {
             };
             links.remove(&cluster, &attached);
             attached.gone();
-            info!(cluster, shim = attached.name(), why, "a shim lends its cluster no more");
+            info!(
+                cluster,
+                shim = attached.name(),
+                why,
+                "a shim lends its cluster no more"
+            );
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(asked))))
     }

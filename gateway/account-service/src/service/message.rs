@@ -63,7 +63,10 @@ pub(super) fn plan(plan: &Plan) -> v1::AccountPlan {
         losing: drain.loses,
         key_removed: drain.fate == Fate::Closed,
     });
-    let templates = plan.templates.iter().map(|(name, change)| template_change(name, change));
+    let templates = plan
+        .templates
+        .iter()
+        .map(|(name, change)| template_change(name, change));
     v1::AccountPlan {
         empty: plan.is_empty(),
         size_now: plan.size_now.map(number),
@@ -87,9 +90,7 @@ fn template_change(name: &TemplateName, change: &Change) -> v1::TemplateChange {
         Change::Changed { from, to, difference } if difference.narrows() => {
             (Kind::Narrowed, Some(from), Some(to), Some(difference))
         }
-        Change::Changed { from, to, difference } => {
-            (Kind::Widened, Some(from), Some(to), Some(difference))
-        }
+        Change::Changed { from, to, difference } => (Kind::Widened, Some(from), Some(to), Some(difference)),
         Change::Rekeyed { from, to } => (Kind::Rekeyed, Some(from), Some(to), None),
         Change::Retired { from, to } => (Kind::Retired, Some(from), Some(to), None),
         Change::Gone => (Kind::Gone, None, None, None),

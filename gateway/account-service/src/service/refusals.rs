@@ -61,15 +61,13 @@ pub(super) fn told(error: WriterError) -> Result<v1::AccountRefusal, Status> {
 
 fn reason(error: &PlanError) -> (&'static str, HashMap<String, String>) {
     let pairs = |pairs: &[(&str, String)]| {
-        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        let pairs = pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()));
         pairs.collect()
     };
     match error {
-        PlanError::OverCap {
-            size,
-            cap,
-            templates,
-        } => (
+        PlanError::OverCap { size, cap, templates } => (
             "OVER_CAP",
             pairs(&[
                 ("size", size.to_string()),

@@ -1,24 +1,34 @@
 //! Changes: what they do to the clusters, once.
 
+use std::time::Duration;
+
+use natsgate_core::{AccountStore, Deadline};
 use natsgate_proto::v1;
 use natsgate_proto::v1::plan_account_response::Result as Planned;
 use natsgate_proto::v1::template_change::Kind;
-use tonic::Code;
+use tonic::{Code, Request};
 
-use crate::site::{Beginning, Pretended, Site, put, reason};
+use crate::site::{Beginning, PATIENCE, Pretended, Site, put, reason};
 
 async fn get(site: &Site) -> v1::GetAccountResponse {
     let request = v1::GetAccountRequest {
         account: "APP".to_owned(),
     };
-    site.api("viewer").get_account(request).await.unwrap().into_inner()
+    site.api("viewer")
+        .get_account(request)
+        .await
+        .unwrap()
+        .into_inner()
 }
 
 #[tokio::test]
 async fn a_template_is_put_in_every_cluster_and_told_of_each() {
     let beginning = Beginning::new().await;
     // The resolvers of the second know nothing of the account yet, and nobody of it is connected there.
-    let (eu, us) = (Pretended::new("eu", Some(&beginning.jwt)), Pretended::new("us", None));
+    let (eu, us) = (
+        Pretended::new("eu", Some(&beginning.jwt)),
+        Pretended::new("us", None),
+    );
     let site = Site::of(&beginning, vec![eu.clone(), us.clone()]).await;
     let before = get(&site).await;
     assert_eq!((before.revision, before.complete), (0, false));
@@ -88,12 +98,20 @@ async fn a_cluster_that_is_away_is_named_and_what_is_wanted_stays_wanted() {
     let outcome = done.into_inner().outcome.unwrap();
     assert!(!outcome.complete);
     assert_eq!(outcome.clusters[0].problem, "");
-    assert!(outcome.clusters[1].problem.contains("the cluster is away"), "{outcome:?}");
+    assert!(
+        outcome.clusters[1].problem.contains("the cluster is away"),
+        "{outcome:?}"
+    );
     assert!(outcome.clusters[1].servers.is_empty());
 
     // A repetition changes nothing of what is wanted, and gives it to whoever missed it.
     us.state.lock().unwrap().away = false;
-    let done = site.api("ops").put_template(put("k1", &["a"])).await.unwrap().into_inner();
+    let done = site
+        .api("ops")
+        .put_template(put("k1", &["a"]))
+        .await
+        .unwrap()
+        .into_inner();
     assert!(done.repeated && done.outcome.unwrap().complete);
     assert_eq!(us.state.lock().unwrap().kept, eu.state.lock().unwrap().kept);
 }
@@ -105,7 +123,11 @@ async fn a_key_is_for_one_request_of_one_caller() {
     let site = Site::of(&beginning, vec![eu.clone()]).await;
     let mut ops = site.api("ops");
     let first = ops.put_template(put("k1", &["a"])).await.unwrap().into_inner();
-    let second = ops.put_template(put("k2", &["a", "b"])).await.unwrap().into_inner();
+    let second = ops
+        .put_template(put("k2", &["a", "b"]))
+        .await
+        .unwrap()
+        .into_inner();
     assert!(second.revision > first.revision);
 
     // The first comes again: it is not to undo the second.
@@ -139,6 +161,30 @@ async fn a_key_is_for_one_request_of_one_caller() {
 }
 
 #[tokio::test]
+async fn writers_take_turns() {
+    let beginning = Beginning::new().await;
+    let eu = Pretended::new("eu", Some(&beginning.jwt));
+    let site = Site::of(&beginning, vec![eu]).await;
+    let acquire = async |duration: Duration| {
+        let account = site.keys.account();
+        let deadline = Deadline::after(PATIENCE);
+        site.store.acquire(account, "another", duration, deadline).await
+    };
+    site.api("ops").put_template(put("k1", &["a"])).await.unwrap();
+    // The lease was given back, and is waited for.
+    acquire(Duration::from_secs(1)).await.unwrap();
+    let done = site.api("ops").put_template(put("k2", &["b"])).await.unwrap();
+    assert!(done.into_inner().outcome.unwrap().complete);
+
+    // As long as the caller waits.
+    acquire(Duration::from_secs(600)).await.unwrap();
+    let mut request = Request::new(put("k3", &["c"]));
+    request.set_timeout(Duration::from_secs(2));
+    let status = site.api("ops").put_template(request).await.unwrap_err();
+    assert!([Code::Unavailable, Code::Cancelled, Code::DeadlineExceeded].contains(&status.code()));
+}
+
+#[tokio::test]
 async fn whoever_loses_something_is_planned_for_and_closed() {
     let beginning = Beginning::new().await;
     let (eu, us) = (
@@ -146,7 +192,10 @@ async fn whoever_loses_something_is_planned_for_and_closed() {
         Pretended::new("us", Some(&beginning.jwt)),
     );
     let site = Site::of(&beginning, vec![eu.clone(), us.clone()]).await;
-    site.api("ops").put_template(put("k1", &["a", "b"])).await.unwrap();
+    site.api("ops")
+        .put_template(put("k1", &["a", "b"]))
+        .await
+        .unwrap();
     for (cluster, count) in [(&eu, 2), (&us, 3)] {
         cluster.state.lock().unwrap().sessions.insert(site.key(1), count);
     }

@@ -23,10 +23,25 @@ async fn only_a_known_shim_of_that_cluster_attaches() {
     let beginning = Beginning::new().await;
     let site = Site::linked(&beginning, &["eu", "us"]).await;
     for (caller, first, code, why) in [
-        ("", hello("eu", "s"), Code::Unauthenticated, "CALLER_NOT_AUTHENTICATED"),
+        (
+            "",
+            hello("eu", "s"),
+            Code::Unauthenticated,
+            "CALLER_NOT_AUTHENTICATED",
+        ),
         ("ops", hello("eu", "s"), Code::PermissionDenied, "SCOPE_MISSING"),
-        ("eu-shim", hello("us", "s"), Code::PermissionDenied, "OUT_OF_REACH"),
-        ("shim", hello("mars", "s"), Code::PermissionDenied, "CLUSTER_NOT_CONFIGURED"),
+        (
+            "eu-shim",
+            hello("us", "s"),
+            Code::PermissionDenied,
+            "OUT_OF_REACH",
+        ),
+        (
+            "shim",
+            hello("mars", "s"),
+            Code::PermissionDenied,
+            "CLUSTER_NOT_CONFIGURED",
+        ),
         ("shim", hello("", "s"), Code::InvalidArgument, "INVALID_REQUEST"),
         (
             "shim",
@@ -77,7 +92,9 @@ async fn a_cluster_without_a_shim_is_missing_until_one_attaches_and_then_gets_wh
     let outcome = done.into_inner().outcome.unwrap();
     assert!(!outcome.complete);
     assert!(
-        outcome.clusters[1].problem.contains("no shim of the cluster us is attached"),
+        outcome.clusters[1]
+            .problem
+            .contains("no shim of the cluster us is attached"),
         "{outcome:?}"
     );
     let plan = v1::PlanAccountRequest {
@@ -99,7 +116,12 @@ async fn a_cluster_without_a_shim_is_missing_until_one_attaches_and_then_gets_wh
     let request = v1::GetAccountRequest {
         account: "APP".to_owned(),
     };
-    let view = site.api("viewer").get_account(request).await.unwrap().into_inner();
+    let view = site
+        .api("viewer")
+        .get_account(request)
+        .await
+        .unwrap()
+        .into_inner();
     assert!(!view.complete);
     assert!(view.clusters[0].problem.is_empty() && !view.clusters[1].problem.is_empty());
 }

@@ -22,11 +22,7 @@ async fn whoever_may_not_is_told_so() {
         ("shim", Code::PermissionDenied, "SCOPE_MISSING"),
         ("other", Code::PermissionDenied, "OUT_OF_REACH"),
     ] {
-        let status = site
-            .api(caller)
-            .put_template(put("k", &["a"]))
-            .await
-            .unwrap_err();
+        let status = site.api(caller).put_template(put("k", &["a"])).await.unwrap_err();
         assert_eq!((status.code(), reason(&status).as_str()), (code, why), "{caller}");
         if caller != "viewer" {
             let status = site.api(caller).get_account(get()).await.unwrap_err();

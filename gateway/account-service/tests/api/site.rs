@@ -102,12 +102,7 @@ impl AccountServers for Pretended {
         })
     }
 
-    async fn push(
-        &self,
-        jwt: &str,
-        _: usize,
-        _: Deadline,
-    ) -> Result<Vec<PushAnswer>, AccountServersError> {
+    async fn push(&self, jwt: &str, _: usize, _: Deadline) -> Result<Vec<PushAnswer>, AccountServersError> {
         self.there(|state| {
             state.pushes += 1;
             state.kept = Some(jwt.to_owned());
@@ -179,10 +174,22 @@ fn callers() -> Vec<CallerSettings> {
     serde_json::from_value(json!([
         caller("ops", &both, json!({"accounts": ["*"]})),
         caller("night", &both, json!({"accounts": ["*"]})),
-        caller("viewer", &["natsgate.accounts.read"], json!({"accounts": ["APP"]})),
+        caller(
+            "viewer",
+            &["natsgate.accounts.read"],
+            json!({"accounts": ["APP"]})
+        ),
         caller("other", &both, json!({"accounts": ["OTHER"]})),
-        caller("shim", &["natsgate.accounts.link"], json!({"clusters": ["eu", "us", "mars"]})),
-        caller("eu-shim", &["natsgate.accounts.link"], json!({"clusters": ["eu"]})),
+        caller(
+            "shim",
+            &["natsgate.accounts.link"],
+            json!({"clusters": ["eu", "us", "mars"]})
+        ),
+        caller(
+            "eu-shim",
+            &["natsgate.accounts.link"],
+            json!({"clusters": ["eu"]})
+        ),
     ]))
     .unwrap()
 }
@@ -207,6 +214,7 @@ pub type Caller = InterceptedService<Channel, As>;
 pub struct Site {
     pub keys: Arc<ScopedKeys>,
     pub links: Arc<Links>,
+    pub store: Arc<FileAccountStore>,
     address: SocketAddr,
     stop: CancellationToken,
     _folder: tempfile::TempDir,
@@ -259,11 +267,12 @@ impl Site {
         let store = FileAccountStore::open(folder.path().join("accounts.redb"))
             .await
             .unwrap();
+        let store = Arc::new(store);
         let clusters = Arc::new(Clusters::new(clusters.into()));
         let writer = Writer::new(
             WriterParts {
                 servers: clusters.clone(),
-                store: Arc::new(store),
+                store: store.clone(),
                 clock: Arc::new(SystemClock),
                 keys: Arc::clone(&beginning.keys),
                 signer: OperatorSigner::from_seed(&beginning.operator.seed().unwrap()).unwrap(),
@@ -311,6 +320,7 @@ impl Site {
         Self {
             keys: Arc::clone(&beginning.keys),
             links,
+            store,
             address,
             stop,
             _folder: folder,

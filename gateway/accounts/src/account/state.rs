@@ -181,7 +181,11 @@ impl ManagedAccount {
             let newest = state.newest().content();
             for generation in state.older() {
                 let loses = generation.content().difference(newest).narrows();
-                let keys = if loses { &mut older.losing } else { &mut older.keeping };
+                let keys = if loses {
+                    &mut older.losing
+                } else {
+                    &mut older.keeping
+                };
                 keys.insert(generation.public_key().to_owned());
             }
         }

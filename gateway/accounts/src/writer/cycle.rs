@@ -10,13 +10,13 @@ use super::decide::Step;
 use super::error::WriterError;
 use super::lease::Leasehold;
 use super::look::Look;
+use super::once::Seen;
 use super::record::Record;
 use super::report::{Report, ServerReport};
 use super::sorted::Sorted;
+use super::{Request, Shared, Version, store_failed};
 use crate::account::ManagedAccount;
 use crate::plan::Plan;
-use super::once::Seen;
-use super::{Request, Shared, Version, store_failed};
 
 /// One request, under way.
 pub(super) struct Cycle<'a> {
@@ -208,7 +208,10 @@ impl<'a> Cycle<'a> {
         let read = ManagedAccount::read(jwt, Arc::clone(&shared.keys), &shared.operators, look.at);
         self.report.account = read.ok();
         self.report.fence = fence;
-        self.report.revision = self.stored.and_then(|(_, version)| version.number).unwrap_or_default();
+        self.report.revision = self
+            .stored
+            .and_then(|(_, version)| version.number)
+            .unwrap_or_default();
         self.report
     }
 }

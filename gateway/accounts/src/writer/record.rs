@@ -205,9 +205,9 @@ fn place(error: &serde_json::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::writer::Once;
     use crate::operation::Operation;
     use crate::testing::{name, permissions, template};
+    use crate::writer::Once;
 
     fn record() -> Record {
         let defaults = DefaultPermissions::new(permissions(&["a"], &[])).unwrap();
@@ -229,7 +229,13 @@ mod tests {
         Record {
             wanted,
             last: Some(last),
-            done: Done::default().after(Some(&Once { key: [1; 32], body: [2; 32] }), 9),
+            done: Done::default().after(
+                Some(&Once {
+                    key: [1; 32],
+                    body: [2; 32],
+                }),
+                9,
+            ),
         }
     }
 
