@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use natsgate_account_service::link::{ClusterLinks, LinkParts, LinkedCluster, Links};
@@ -155,8 +155,8 @@ impl IdentityProvider for Plain {
             principal: Principal::new("https://idp.example", token.expose_secret()),
             provider: "corp".into(),
             claims: claims.as_object().unwrap().clone(),
-            issued_at: Some(SystemTime::now()),
-            expires_at: SystemTime::now() + Duration::from_secs(3600),
+            issued_at: Some(SystemClock.now()),
+            expires_at: SystemClock.now() + Duration::from_secs(3600),
             evidence: Evidence::SignedToken { key_id: None },
         })
     }
