@@ -9,7 +9,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=natsgate");
     let descriptors = protox::compile(
         [
+            "natsgate/v1/account.proto",
             "natsgate/v1/decision.proto",
+            "natsgate/v1/link.proto",
             "natsgate/v1/membership.proto",
             "natsgate/v1/revocation.proto",
             "natsgate/v1/session.proto",

@@ -22,7 +22,9 @@ enum Command {
     Shim(ConfigFile),
     /// Decide: the gRPC decision service
     Decision(ConfigFile),
-    /// Shim and decision service in one process
+    /// Write accounts: the gRPC account writer, which reaches its clusters through their shims
+    Accounts(ConfigFile),
+    /// Shim, decision service and account writer in one process
     All(ConfigFile),
     /// Check a configuration without starting anything
     CheckConfig(commands::check_config::Arguments),
@@ -81,6 +83,7 @@ impl Cli {
         match self.command {
             Command::Shim(file) => commands::shim::run(&file),
             Command::Decision(file) => commands::decision::run(&file),
+            Command::Accounts(file) => commands::accounts::run(&file),
             Command::All(file) => commands::all::run(&file),
             Command::CheckConfig(arguments) => commands::check_config::run(&arguments),
             Command::Revoke(arguments) => return commands::revoke::run(&arguments),

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub mod account;
+pub mod accounts;
 pub mod advise;
 pub mod all;
 pub mod check_config;

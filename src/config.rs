@@ -6,8 +6,10 @@
 
 pub mod account_changes;
 pub mod accounts;
+pub mod callers;
 pub mod decision;
 pub mod direct;
+pub mod link;
 pub mod load;
 pub mod log;
 pub mod monitor;
@@ -42,7 +44,7 @@ pub struct Config {
     /// What instances share, and what natsgate itself keeps.
     #[serde(default)]
     pub store: store::StoreConfig,
-    /// The account writer: for `natsgate account push` and `drain`, beside the `shim` section.
+    /// The account writer: for `natsgate accounts` and `natsgate all`, and for `natsgate account push` and `drain`, beside the `shim` section.
     pub accounts: Option<accounts::AccountsConfig>,
     /// The decision service: for `natsgate decision` and `natsgate all`.
     pub decision: Option<decision::DecisionConfig>,

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion};
+use natsgate_api::CallerAuthenticator;
 use natsgate_benches::authorization::Callout;
 use natsgate_benches::rules;
 use natsgate_claims::{AuthorizationRequest, decode};
 use natsgate_core::{Clock, MergedMemberships, Sealing, SystemClock};
-use natsgate_decision::{CallerAuthenticator, CredentialSource, Decider, DeciderLimits, MAX_BASES, Pipeline};
+use natsgate_decision::{CredentialSource, Decider, DeciderLimits, MAX_BASES, Pipeline};
 use natsgate_devkit::TokenSpec;
 use natsgate_identity::{ClaimMembershipSettings, ClaimMemberships};
 use natsgate_proto::v1::decision_service_server::DecisionService;

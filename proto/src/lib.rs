@@ -1,9 +1,10 @@
 //! The gRPC API `natsgate.v1` and its generated bindings: messages, client and server.
 //!
 //! The `.proto` files beside this crate's sources are the interface; nothing is added to them here but care for the
-//! one message that holds credentials.
+//! one message that holds credentials, and [`rights`] to and from the vocabulary, which both ends need.
 
 mod credentials;
+pub mod rights;
 
 /// Package `natsgate.v1`.
 #[allow(

@@ -1,18 +1,23 @@
-//! `natsgate all`: shim and decision service in one process, nothing else to run.
+//! `natsgate all`: shim, decision service and account writer in one process, nothing else to run.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use natsgate_account_service::{Accounts, Cluster, Tending};
+use natsgate_api::Listener;
 use natsgate_core::{Position, SystemClock};
-use natsgate_decision::{InProcess, Listener};
-use natsgate_shim::{Local, Revocations, Shim};
+use natsgate_decision::InProcess;
+use natsgate_shim::{Lending, LentCluster, Local, Revocations, Shim};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tonic::service::RoutesBuilder;
 use tracing::{info, warn};
 
+use super::accounts::finish;
 use crate::cli::ConfigFile;
 use crate::config::Loaded;
+use crate::config::accounts::Site;
 use crate::config::decision::DecisionParts;
 use crate::config::store::Stores;
 use crate::lifecycle;
@@ -39,6 +44,7 @@ pub struct Prepared {
     stores: Stores,
     retention: Duration,
     monitor: Option<SocketAddr>,
+    accounts: Option<Accounts>,
 }
 
 /// Makes both parts out of a configuration.
@@ -65,8 +71,49 @@ pub async fn prepare(loaded: &Loaded) -> anyhow::Result<Prepared> {
         feed: stores.feed(),
         board: Arc::clone(&stores.board),
     };
+    let cluster = settings.cluster.clone();
+    let mut shim_part =
+        Shim::new(settings, Arc::new(Local(decider)), clock.clone()).with_revocations(revocations);
+    if shim.accounts_service.is_some() {
+        warn!(
+            "shim.accounts_service is not used: `natsgate all` writes accounts itself, by its `accounts` section"
+        );
+    }
+    // Without anybody to call it, the store is left to `natsgate account`.
+    let served = loaded
+        .config
+        .accounts
+        .as_ref()
+        .filter(|_| decision.can_write_accounts());
+    let accounts = match served {
+        None => None,
+        Some(accounts) => {
+            let served = accounts.served(Some(shim), &loaded.base)?;
+            let system = accounts.system.as_ref();
+            let system = system.map(|system| system.settings("accounts.system", &loaded.base));
+            let (to, lent) = watch::channel(None);
+            shim_part = shim_part.with_lending(Lending {
+                to,
+                system: system.transpose()?,
+            });
+            let lent = Arc::new(LentCluster::new(lent));
+            let own = Cluster {
+                name: cluster,
+                servers: lent.clone(),
+                sessions: lent,
+            };
+            let site = Site {
+                base: &loaded.base,
+                clusters: Arc::new([own]),
+                callers: parts.callers(),
+                clock,
+            };
+            Some(accounts.service(served, &site).await?)
+        }
+    };
     Ok(Prepared {
-        shim: Shim::new(settings, Arc::new(Local(decider)), clock).with_revocations(revocations),
+        shim: shim_part,
+        accounts,
         monitor: loaded.config.monitor.listen,
         decision: parts,
         stores,
@@ -101,8 +148,23 @@ impl Prepared {
             events.drained().await;
             return Ok(result?);
         };
-        let server = self.decision.server(&self.stores);
-        let listener = Listener::bind(address).await?;
+        let mut server = self.decision.server(&self.stores);
+        let mut tending = None;
+        if let Some(accounts) = self.accounts {
+            let mut routes = RoutesBuilder::default();
+            routes.add_service(accounts.server());
+            server = server.beside(routes);
+            let keepers = Tending::new(accounts.keepers(), Arc::default());
+            let (ready, stop) = (ready.clone(), stop.clone());
+            let running = tokio::spawn(async move {
+                tokio::select! {
+                    () = ready.cancelled() => keepers.run(stop).await,
+                    () = stop.cancelled() => {}
+                }
+            });
+            tending = Some((accounts, running));
+        }
+        let listener = Listener::bind("decision", address).await?;
         // One that fails stops the other; the shim is drained before the error is told.
         let _stops_both = stop.clone().drop_guard();
         let serving = async {
@@ -117,6 +179,9 @@ impl Prepared {
             result
         };
         let (served, answered) = tokio::join!(serving, answering);
+        if let Some((accounts, running)) = tending {
+            finish(&accounts, running).await;
+        }
         events.drained().await;
         served?;
         Ok(answered?)

@@ -67,6 +67,11 @@ async fn check(loaded: &Loaded) -> Result<Checked, Problems> {
         if let Err(more) = shim.settings(base) {
             problems.extend(more);
         }
+        if let Some(service) = &shim.accounts_service
+            && let Err(more) = service.link(base)
+        {
+            problems.extend(more);
+        }
         if shim.decision.is_some() {
             good_for.push("natsgate shim");
             if let Err(more) = shim.decision_point(base) {
@@ -83,6 +88,16 @@ async fn check(loaded: &Loaded) -> Result<Checked, Problems> {
             problems.extend(more);
         }
         good_for.push("natsgate account");
+        if !accounts.clusters.is_empty() || accounts.listen.is_some() {
+            good_for.push("natsgate accounts");
+            if let Err(more) = accounts.served(config.shim.as_ref(), base) {
+                problems.extend(more);
+            }
+            problems.take(accounts.access().tls_material(base));
+            if let Some(address) = accounts.listen {
+                problems.take(accounts.access().check_exposure(address));
+            }
+        }
     }
     if let Some(decision) = &config.decision {
         good_for.push("natsgate decision");

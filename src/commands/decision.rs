@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use natsgate_api::Listener;
 use natsgate_core::SystemClock;
-use natsgate_decision::Listener;
 
 use crate::cli::ConfigFile;
 use crate::lifecycle;
@@ -30,7 +30,7 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
         let parts = config.parts(&loaded.base, &stores, clock).await?;
         super::tell(&parts.notes);
         let stop = lifecycle::stop_signal()?;
-        let listener = Listener::bind(parts.listen.unwrap_or(DEFAULT_LISTEN)).await?;
+        let listener = Listener::bind("decision", parts.listen.unwrap_or(DEFAULT_LISTEN)).await?;
         if let Some(address) = loaded.config.monitor.listen {
             let watched = Watched {
                 log: Some(stores.follower.positions()),

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use natsgate_core::SystemClock;
-use natsgate_shim::{Revocations, Shim};
+use natsgate_shim::{Lending, Revocations, Shim};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::ConfigFile;
@@ -20,6 +21,8 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
     let settings = config.settings(&loaded.base)?;
     lifecycle::block_on(async {
         let decisions = config.decision_point(&loaded.base)?;
+        let service = config.accounts_service.as_ref();
+        let link = service.map(|service| service.link(&loaded.base)).transpose()?;
         let clock = Arc::new(SystemClock);
         let watching = loaded.config.store.open_watching(&loaded.base, clock.clone())?;
         let mut shim = Shim::new(settings, decisions, clock);
@@ -30,6 +33,11 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
             });
         }
         let stop = lifecycle::stop_signal()?;
+        if let Some((link, system)) = link {
+            let (to, lent) = watch::channel(None);
+            shim = shim.with_lending(Lending { to, system });
+            tokio::spawn(link.run(lent, stop.clone()));
+        }
         let ready = CancellationToken::new();
         if let Some(address) = loaded.config.monitor.listen {
             let watched = Watched {

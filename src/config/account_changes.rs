@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use natsgate_accounts::template::limit_problems;
 use natsgate_accounts::{DefaultPermissions, Operation, Template, TemplateName};
 use natsgate_core::{
     Limits, Permissions, PublishPermissions, ResponsePermission, Subject, SubscribePermissions,
@@ -150,22 +151,6 @@ impl TemplateDocument {
 
 impl LimitsDocument {
     fn read(&self, key: &str, problems: &mut Problems) -> Option<Limits> {
-        for (name, number, most) in [
-            (
-                "subscriptions",
-                self.subscriptions,
-                u64::from(i32::MAX.unsigned_abs()),
-            ),
-            ("payload", self.payload, u64::from(i32::MAX.unsigned_abs())),
-            ("data", self.data, i64::MAX.unsigned_abs()),
-        ] {
-            if number.is_some_and(|number| number == 0 || number > most) {
-                problems.push(Problem::new(
-                    format!("{key}.{name}"),
-                    format!("must be from 1 to {most}; leave it out for no limit"),
-                ));
-            }
-        }
         let connection_types = all(
             self.connection_types.as_deref(),
             &format!("{key}.connection_types"),
@@ -176,14 +161,18 @@ impl LimitsDocument {
             &format!("{key}.source_networks"),
             problems,
         );
-        Some(Limits {
+        let limits = Limits {
             subscriptions: self.subscriptions,
             payload: self.payload,
             data: self.data,
             connection_types: connection_types?,
             source_networks: source_networks?,
             times: None,
-        })
+        };
+        for (name, problem) in limit_problems(&limits) {
+            problems.push(Problem::new(format!("{key}.{name}"), problem));
+        }
+        Some(limits)
     }
 }
 

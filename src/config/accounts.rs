@@ -1,21 +1,29 @@
-//! `accounts`: who signs account JWTs, and where the writer keeps what is wanted of them.
+//! `accounts`: who signs account JWTs, where the writer keeps what is wanted of them, and how it is served.
 
+mod serving;
+
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use natsgate_accounts::writer::WriterSettings;
 use natsgate_accounts::{OperatorSigner, SignerCommand};
+use natsgate_api::CallerSettings;
 use natsgate_core::AccountStore;
+use natsgate_identity::OidcSettings;
 use natsgate_postgres::{Pool, PostgresSettings};
 use natsgate_store::{FileAccountStore, PostgresAccountStore};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::callers::ListenTlsConfig;
 use super::nats::NatsConfig;
 use super::problem::Problem;
 use super::store::postgres_from;
-use super::value::Secret;
+use super::value::{OrText, Secret, list};
+
+pub use serving::Site;
 
 /// The shortest lease: longer than a look at the servers takes where one of them is silent.
 const SHORTEST_LEASE: Duration = Duration::from_secs(5);
@@ -43,6 +51,42 @@ pub struct AccountsConfig {
     #[serde(default = "AccountsConfig::default_lease", with = "humantime_serde")]
     #[schemars(with = "String")]
     pub lease: Duration,
+    /// The address that `natsgate accounts` listens on; 127.0.0.1:7223 unless told otherwise. In `natsgate all` the account API is served
+    /// beside the others (`decision.listen`), to those of `decision.callers` that have its scopes.
+    pub listen: Option<SocketAddr>,
+    /// TLS of `natsgate accounts`. Needed to listen on anything but this machine's own addresses.
+    pub tls: Option<ListenTlsConfig>,
+    /// Who may call `natsgate accounts`, and what: as `decision.callers`. Shims that lend their clusters are among them.
+    #[serde(default)]
+    pub callers: Vec<CallerSettings>,
+    /// The OpenID providers of the access tokens that these callers come with.
+    #[serde(default)]
+    pub caller_providers: Vec<OidcSettings>,
+    /// The clusters that `natsgate accounts` pushes to, by the names their shims have for them (`shim.cluster`). One that no shim lends is
+    /// told as missing.
+    #[serde(default, deserialize_with = "list")]
+    #[schemars(with = "OrText<Vec<String>>")]
+    pub clusters: Vec<String>,
+    /// The accounts that are written. Those of `shim.accounts` if there are none.
+    #[serde(default)]
+    pub accounts: Vec<WrittenAccountConfig>,
+    /// The operator's public key (`O…`) and those of its signing keys: whose word an account JWT is. Those of
+    /// `shim.operator_mode.operators` if there are none.
+    #[serde(default, deserialize_with = "list")]
+    #[schemars(with = "OrText<Vec<String>>")]
+    pub operators: Vec<String>,
+}
+
+/// An account that is written.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WrittenAccountConfig {
+    /// The name that callers have for it.
+    pub name: String,
+    /// Its public key (`A…`).
+    pub account: String,
+    /// What the keys of its templates are derived from, the newest first: the same as in `shim.accounts`.
+    pub root_secrets: Vec<Secret>,
 }
 
 /// A database that account writers share. natsgate makes its tables itself, in a schema of its own.

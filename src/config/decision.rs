@@ -2,27 +2,22 @@
 
 mod apis;
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use natsgate_core::{
-    Announcer, CacheTimes, Clock, Deadline, Failure, IdentityProvider, Lookup, MembershipSource,
-    MergedMemberships, PolicyGeneration,
-};
-use natsgate_decision::caller::Refusals;
+use natsgate_api::caller::Refusals;
+use natsgate_api::{CallerAuthenticator, CallerSettings, Scope, TlsMaterial};
+use natsgate_core::{Announcer, Clock, MembershipSource, MergedMemberships, PolicyGeneration};
 use natsgate_decision::revocations::RevocationCounts;
 use natsgate_decision::security_events::Counts;
 use natsgate_decision::{
-    CallerAuthenticator, CallerSettings, CredentialSource, Decider, DeciderLimits, Pipeline, Scope, Server,
-    Services, TlsMaterial, WebhookSettings, generation,
+    CredentialSource, Decider, DeciderLimits, Pipeline, Server, Services, WebhookSettings, generation,
 };
 use natsgate_identity::{
-    CertificateProvider, CertificateSettings, Identities, LogoutSettings, MembershipSettings, OidcParts,
-    OidcProvider, OidcSettings, TokenAnswer, TokenLookup, TokenQuery, TokenSource,
+    CertificateProvider, CertificateSettings, Identities, LogoutSettings, MembershipSettings, OidcSettings,
 };
 use natsgate_policy::{Policy, PolicyDocument};
 use natsgate_store::{CachedMemberships, PushedMemberships, SourceCacheSettings};
@@ -31,6 +26,7 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use self::apis::Apis;
+use super::callers::{ApiAccess, ListenTlsConfig, kept_for, provider};
 use super::load::{typed, yaml};
 use super::nats::content;
 use super::problem::{Problem, Problems};
@@ -116,19 +112,6 @@ pub struct DecisionConfig {
     pub degraded_grant_life: Duration,
 }
 
-/// TLS of the gRPC API.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ListenTlsConfig {
-    /// The server's certificate chain: a PEM file.
-    pub cert_file: PathBuf,
-    /// Its key: a PEM file.
-    pub key_file: PathBuf,
-    /// The authority of the callers' certificates: a PEM file. Callers without one are refused, unless some of `callers` prove
-    /// themselves by tokens alone.
-    pub client_ca_file: Option<PathBuf>,
-}
-
 /// What the configuration makes.
 pub struct DecisionParts {
     /// Decides.
@@ -161,6 +144,11 @@ impl DecisionParts {
             sessions: Some(self.apis.sessions.clone()),
         };
         Server::new(services, self.tls.clone(), stores.follower.positions())
+    }
+
+    /// Who may call.
+    pub fn callers(&self) -> Arc<CallerAuthenticator> {
+        Arc::clone(&self.callers)
     }
 
     /// What this instance counts.
@@ -301,7 +289,7 @@ impl DecisionConfig {
         clock: Arc<dyn Clock>,
     ) -> Result<DecisionParts, Problems> {
         let mut problems = Problems::default();
-        let tls = problems.take(self.tls_material(base));
+        let tls = problems.take(self.access().tls_material(base));
         for (list, provider) in (self.providers.iter().map(|one| ("providers", one)))
             .chain(self.caller_providers.iter().map(|one| ("caller_providers", one)))
         {
@@ -314,14 +302,14 @@ impl DecisionConfig {
             }
         }
         if let Some(address) = self.listen {
-            problems.take(self.check_exposure(address));
+            problems.take(self.access().check_exposure(address));
         }
         let identities = problems.take(self.identities(base, stores, &clock));
         let events = identities.as_ref().and_then(|identities| {
             let listener = self.security_events().listener(base, identities, stores, &clock);
             listener.map_err(|more| problems.extend(more)).ok()
         });
-        let callers = problems.take(self.callers(base, stores, &clock));
+        let callers = problems.take(self.access().authenticator(base, stores, &clock));
         let bans = problems.take(apis::bans(stores, &clock)).flatten();
         let memberships = self.memberships(base, stores, &mut problems).await;
         let memberships = MergedMemberships::new(memberships, self.issuers(), Arc::clone(&clock));
@@ -436,6 +424,13 @@ impl DecisionConfig {
         problems.or(parts)
     }
 
+    /// Whether anybody may see or change accounts through this instance.
+    pub fn can_write_accounts(&self) -> bool {
+        let scopes = [Scope::AccountsRead, Scope::AccountsWrite];
+        let may = |caller: &CallerSettings| scopes.iter().any(|scope| caller.scopes.contains(scope));
+        self.listen.is_some() && self.callers.iter().any(may)
+    }
+
     /// Whether anybody can revoke through this instance.
     pub fn can_revoke(&self) -> bool {
         let may = |caller: &CallerSettings| caller.scopes.contains(&Scope::Revoke);
@@ -454,88 +449,14 @@ impl DecisionConfig {
         lives.max().unwrap_or_default()
     }
 
-    /// Where calls come from other machines they carry tokens, so they must be protected and their callers known.
-    fn check_exposure(&self, address: SocketAddr) -> Result<(), Problem> {
-        let callers_are_known = self
-            .tls
-            .as_ref()
-            .is_some_and(|tls| tls.client_ca_file.is_some() || !self.callers.is_empty());
-        if address.ip().is_loopback() || callers_are_known {
-            return Ok(());
+    /// Who may call.
+    fn access(&self) -> ApiAccess<'_> {
+        ApiAccess {
+            section: "decision",
+            callers: &self.callers,
+            providers: &self.caller_providers,
+            tls: self.tls.as_ref(),
         }
-        Err(Problem::new(
-            "decision.listen",
-            format!(
-                "{address} is reachable from other machines, whose calls carry tokens and are not authenticated; set \
-                 decision.tls with a client_ca_file or with decision.callers, or listen on 127.0.0.1"
-            ),
-        ))
-    }
-
-    fn callers(
-        &self,
-        base: &Path,
-        stores: &Stores,
-        clock: &Arc<dyn Clock>,
-    ) -> Result<Arc<CallerAuthenticator>, Problem> {
-        if self.callers.is_empty() && !self.caller_providers.is_empty() {
-            return Err(Problem::new(
-                "decision.caller_providers",
-                "are of no use without decision.callers: name the callers, or remove them",
-            ));
-        }
-        let mut providers = Vec::new();
-        for settings in &self.caller_providers {
-            providers.push(provider("caller_providers", settings, base, stores, clock)?);
-        }
-        let at = |error: natsgate_identity::SettingsError| {
-            Problem::new(
-                error.key.replacen("providers", "decision.caller_providers", 1),
-                error.problem,
-            )
-        };
-        let provider = match providers.is_empty() {
-            true => None,
-            false => {
-                let names = self
-                    .caller_providers
-                    .iter()
-                    .map(|settings| settings.name.clone())
-                    .collect();
-                let identities = Identities::new(providers, Vec::new()).map_err(at)?;
-                Some((Arc::new(identities) as Arc<dyn IdentityProvider>, names))
-            }
-        };
-        let by_certificate = |caller: &CallerSettings| caller.certificate.is_some();
-        let authority = self.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some());
-        if self.callers.iter().any(by_certificate) && !authority {
-            return Err(Problem::new(
-                "decision.tls.client_ca_file",
-                "is missing: some of decision.callers prove themselves by certificates, which somebody must vouch for",
-            ));
-        }
-        let callers = CallerAuthenticator::new(&self.callers, provider, Arc::clone(clock))
-            .map_err(|error| Problem::new(format!("decision.{}", error.key), error.problem))?;
-        Ok(Arc::new(callers.with_freshness(stores.freshness())))
-    }
-
-    fn tls_material(&self, base: &Path) -> Result<Option<TlsMaterial>, Problem> {
-        let Some(tls) = &self.tls else { return Ok(None) };
-        let (cert, cert_key) = (base.join(&tls.cert_file), base.join(&tls.key_file));
-        let (certificate, key) = super::tls::identity(
-            ("decision.tls.cert_file", &cert),
-            ("decision.tls.key_file", &cert_key),
-        )?;
-        let client_ca = tls.client_ca_file.as_ref().map(|path| base.join(path));
-        let client_ca = client_ca
-            .map(|path| super::tls::authorities("decision.tls.client_ca_file", &path))
-            .transpose()?;
-        Ok(Some(TlsMaterial {
-            certificate,
-            key: key.into(),
-            client_ca,
-            certificate_optional: self.callers.iter().any(|caller| caller.certificate.is_none()),
-        }))
     }
 
     fn identities(
@@ -546,7 +467,13 @@ impl DecisionConfig {
     ) -> Result<Identities, Problem> {
         let mut providers = Vec::new();
         for settings in &self.providers {
-            providers.push(provider("providers", settings, base, stores, clock)?);
+            providers.push(provider(
+                ("decision", "providers"),
+                settings,
+                base,
+                stores,
+                clock,
+            )?);
         }
         let certificates = self
             .certificates
@@ -639,64 +566,6 @@ impl DecisionConfig {
             }
             problems
         })
-    }
-}
-
-/// The provider of `settings`, which stand in the list `list` of the section `decision`.
-fn provider(
-    list: &str,
-    settings: &OidcSettings,
-    base: &Path,
-    stores: &Stores,
-    clock: &Arc<dyn Clock>,
-) -> Result<OidcProvider, Problem> {
-    let mut settings = settings.clone();
-    settings.start_paths_from(base);
-    let timeout = settings.fetch_timeout;
-    let unusable = RefCell::new(None);
-    let wrap = |source: TokenSource, times: CacheTimes| -> TokenLookup {
-        match stores.tiers.cached(source, &kept_for(times, timeout)) {
-            Ok(cached) => Arc::new(cached),
-            Err(error) => {
-                unusable.replace(Some(error));
-                Arc::new(Unusable)
-            }
-        }
-    };
-    let parts = OidcParts {
-        clock: Arc::clone(clock),
-        cache: Arc::clone(&stores.documents),
-        freshness: Some(stores.freshness()),
-        wrap: &wrap,
-    };
-    let at = |key: &str| format!("decision.{}", key.replacen("providers", list, 1));
-    let made = OidcProvider::assemble(settings, parts)
-        .map_err(|error| Problem::new(at(&error.key), error.problem))?;
-    match unusable.take() {
-        None => Ok(made),
-        Some(error) => Err(Problem::new(at(&error.key), error.problem)),
-    }
-}
-
-/// Stands for a source whose settings cannot be used, until that is reported.
-struct Unusable;
-
-#[async_trait::async_trait]
-impl Lookup<TokenQuery, TokenAnswer> for Unusable {
-    async fn look_up(&self, _: &TokenQuery, _: Deadline) -> Result<TokenAnswer, Failure> {
-        Err(Failure::unavailable("the provider's settings cannot be used"))
-    }
-}
-
-/// A source's answers kept for `times`, each fetched within `timeout`.
-fn kept_for(times: CacheTimes, fetch_timeout: Duration) -> SourceCacheSettings {
-    SourceCacheSettings {
-        fresh: times.fresh,
-        stale_if_error: times.stale_if_error,
-        // "No" for longer than "yes" makes no sense: whoever shortens the one means the other too.
-        negative: times.negative.min(times.fresh),
-        fetch_timeout,
-        refresh_ahead: true,
     }
 }
 

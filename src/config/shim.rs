@@ -15,6 +15,7 @@ use natsgate_shim::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::link::AccountsServiceConfig;
 use super::nats::NatsConfig;
 use super::problem::{Problem, Problems};
 use super::tls;
@@ -69,6 +70,9 @@ pub struct ShimConfig {
     pub enforcement: EnforcementConfig,
     /// Where decisions come from. Needed by `natsgate shim`; `natsgate all` decides itself.
     pub decision: Option<DecisionEndpointsConfig>,
+    /// The account writer to which this shim lends its connection into the system account: `natsgate accounts`. Not needed in
+    /// `natsgate all`, which has its own.
+    pub accounts_service: Option<AccountsServiceConfig>,
 }
 
 /// How sessions are closed when what they rest on is revoked.
@@ -232,7 +236,7 @@ pub struct DecisionEndpointsConfig {
     pub tls: Option<EndpointTlsConfig>,
 }
 
-/// TLS with decision services.
+/// TLS with decision services, or the account writer.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EndpointTlsConfig {
@@ -480,7 +484,10 @@ impl ShimConfig {
 }
 
 /// The keys of the templates of `account`, which stands at `key`, from its root secrets.
-fn scoped_keys(account: &str, secrets: &[Secret], key: &str) -> Result<ScopedKeys, Problem> {
+///
+/// # Errors
+/// A [`Problem`] for a secret that cannot be used.
+pub fn scoped_keys(account: &str, secrets: &[Secret], key: &str) -> Result<ScopedKeys, Problem> {
     let mut read = Vec::new();
     for (index, Secret(text)) in secrets.iter().enumerate() {
         let secret = RootSecret::new(text.clone());
@@ -502,7 +509,7 @@ impl DecisionEndpointsConfig {
     fn connect(&self, base: &Path) -> Result<Arc<dyn DecisionPoint>, Problems> {
         let mut problems = Problems::default();
         let tls = match &self.tls {
-            Some(tls) => Some(tls.material(base)?),
+            Some(tls) => Some(tls.material("shim.decision.tls", base)?),
             None => None,
         };
         if self.endpoints.iter().all(|url| url.is_empty()) {
@@ -574,8 +581,11 @@ pub fn is_tls(key: &str, url: &str) -> Result<bool, Problem> {
 }
 
 impl EndpointTlsConfig {
-    fn material(&self, base: &Path) -> Result<EndpointTls, Problem> {
-        let key = "shim.decision.tls";
+    /// What it holds; it stands at `key`, and paths start from `base`.
+    ///
+    /// # Errors
+    /// A [`Problem`] for a file that cannot be used.
+    pub fn material(&self, key: &str, base: &Path) -> Result<EndpointTls, Problem> {
         let named = |name: &str| format!("{key}.{name}");
         let identity = match (&self.cert_file, &self.key_file) {
             (Some(cert), Some(cert_key)) => {

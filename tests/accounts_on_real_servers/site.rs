@@ -156,7 +156,7 @@ impl Site {
                     assert_eq!(found, jwt, "{}", server.name);
                     in_force += 1;
                 }
-                AccountAtServer::NotLoaded => {}
+                AccountAtServer::NotLoaded | AccountAtServer::NotKept => {}
             }
         }
         assert!(in_force > 0, "the watcher is connected somewhere");

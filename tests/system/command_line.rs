@@ -360,6 +360,56 @@ fn each_of_the_readmes_further_examples_is_good() {
 }
 
 #[test]
+fn the_account_writers_examples_are_good() {
+    let deployed = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/natsgate/accounts.yaml");
+    let public = |role| {
+        natsgate_claims::KeyPair::generate(role)
+            .unwrap()
+            .public_key()
+            .to_owned()
+    };
+    let (operator, app) = (public(Role::Operator), public(Role::Account));
+    for example in [
+        readme_block("# the account writer's file, for `natsgate accounts`"),
+        std::fs::read_to_string(deployed).unwrap(),
+    ] {
+        let folder = Folder::new("");
+        for name in ["secrets", "tls"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        let root = "a-secret-of-nobody-0123456789-0123456789";
+        for name in ["OPERATOR.nk", "secrets/operator-signing.nk"] {
+            folder.write(name, &seed(Role::Operator));
+        }
+        for name in ["APP.root", "secrets/app.root"] {
+            folder.write(name, root);
+        }
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        for (name, text) in [
+            ("accounts.pem", made.cert.pem()),
+            ("ca.pem", made.cert.pem()),
+            ("accounts.key", made.signing_key.serialize_pem()),
+        ] {
+            folder.write(name, &text);
+            folder.write(&format!("tls/{name}"), &text);
+        }
+        let config = example
+            .replace("/run/secrets", &folder.path().display().to_string())
+            .replace("OA…", &operator)
+            .replace("AA…", &app);
+        folder.write("natsgate.yaml", &config);
+        let mut command = command(folder.path(), &["check-config"]);
+        command
+            .env("NATSGATE_OPERATOR", &operator)
+            .env("NATSGATE_APP_ACCOUNT", &app);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(told.contains("natsgate accounts"), "{told}");
+    }
+}
+
+#[test]
 fn no_file_at_all_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let output = command(dir.path(), &["all"]).output().unwrap();

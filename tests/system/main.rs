@@ -15,6 +15,7 @@
 )]
 
 mod account_commands;
+mod account_service;
 mod account_writing;
 mod api_commands;
 mod ceilings;

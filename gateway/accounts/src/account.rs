@@ -33,7 +33,7 @@ use natsgate_claims::{
 
 pub use error::AccountError;
 pub(crate) use part::fence_in;
-pub use state::{Content, GenerationState, TemplateState};
+pub use state::{Content, GenerationState, OlderKeys, TemplateState};
 
 use crate::defaults::DefaultPermissions;
 use crate::keys::{MadeBy, ScopedKeys};

@@ -95,6 +95,26 @@ impl Template {
     }
 }
 
+/// The numbers in `limits` that no account JWT can say, by the limit's name, with what is wrong.
+pub fn limit_problems(limits: &Limits) -> Vec<(&'static str, String)> {
+    let most = u64::from(i32::MAX.unsigned_abs());
+    let numbers = [
+        ("subscriptions", limits.subscriptions, most),
+        ("payload", limits.payload, most),
+        ("data", limits.data, i64::MAX.unsigned_abs()),
+    ];
+    let bad = numbers
+        .into_iter()
+        .filter(|(_, number, most)| number.is_some_and(|number| number == 0 || number > *most));
+    bad.map(|(name, _, most)| {
+        (
+            name,
+            format!("must be from 1 to {most}; leave it out for no limit"),
+        )
+    })
+    .collect()
+}
+
 /// Checks functions and queue groups of `list`.
 fn check(template: &TemplateName, permissions: &Permissions, list: List) -> Result<(), TemplateError> {
     let entries = subjects::entries(permissions, list);

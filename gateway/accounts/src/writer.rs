@@ -53,9 +53,11 @@ mod decide;
 mod error;
 mod lease;
 mod look;
+mod once;
 mod record;
 mod report;
 mod sorted;
+mod view;
 mod wanted;
 
 use std::fmt;
@@ -66,13 +68,15 @@ use natsgate_core::{AccountServers, AccountStore, AccountStoreError, Clock, Dead
 use tokio::sync::Mutex;
 
 pub use error::WriterError;
+pub use once::Once;
 pub use record::RecordError;
 pub use report::{Foreign, Outdated, Report, ServerReport, Signed, Standing};
+pub use view::View;
 pub use wanted::{Wanted, WantedDefaults};
 
 use crate::keys::ScopedKeys;
 use crate::operation::Operation;
-use crate::plan::{CAP, Sessions};
+use crate::plan::{CAP, Plan, Sessions};
 use crate::signer::OperatorSigner;
 use cycle::Cycle;
 use lease::Leasehold;
@@ -101,6 +105,9 @@ pub struct WriterSettings {
     pub rounds: u32,
     /// The largest account JWT wanted, in bytes.
     pub cap: usize,
+    /// How long giving the lease back after every request may take, so that another writer need not wait for its end; `None`: it is
+    /// kept until [`Writer::release`].
+    pub give_back: Option<Duration>,
 }
 
 impl WriterSettings {
@@ -116,6 +123,7 @@ impl WriterSettings {
             pushes: 3,
             rounds: 12,
             cap: CAP,
+            give_back: None,
         }
     }
 }
@@ -132,6 +140,8 @@ pub struct Request {
     pub max_payload: Option<u64>,
     /// Whether sessions may be made to reconnect where a server does not apply default permissions live.
     pub may_reconnect: bool,
+    /// What makes it be done once, however often it is asked for; `None`: nothing does.
+    pub once: Option<Once>,
 }
 
 /// What a writer works with.
@@ -213,9 +223,11 @@ impl Writer {
     /// [`WriterError`].
     pub async fn push(&self, request: &Request, deadline: Deadline) -> Result<Report, WriterError> {
         let mut lease = self.lease.lock().await;
-        Cycle::new(&self.shared, request, &mut lease, deadline)
+        let done = Cycle::new(&self.shared, request, &mut lease, deadline)
             .run()
-            .await
+            .await;
+        self.give_back(&mut lease).await;
+        done
     }
 
     /// Sees to it that what is wanted holds, everywhere: merges what others pushed, puts back what they
@@ -227,9 +239,50 @@ impl Writer {
     pub async fn tend(&self, request: &Request, deadline: Deadline) -> Result<Report, WriterError> {
         let request = Request {
             operations: Vec::new(),
+            once: None,
             ..request.clone()
         };
         self.push(&request, deadline).await
+    }
+
+    /// What `request` would do: as [`Self::push`] would find it, and change nothing. It takes the lease, so that nobody changes
+    /// what it is made from meanwhile.
+    ///
+    /// # Errors
+    /// [`WriterError`]; [`WriterError::Plan`] if it would be refused.
+    pub async fn plan(&self, request: &Request, deadline: Deadline) -> Result<Plan, WriterError> {
+        let mut lease = self.lease.lock().await;
+        let planned = Cycle::new(&self.shared, request, &mut lease, deadline)
+            .dry()
+            .await;
+        self.give_back(&mut lease).await;
+        planned
+    }
+
+    async fn give_back(&self, lease: &mut Leasehold) {
+        if let Some(time) = self.shared.settings.give_back {
+            // It ends by itself where this fails, and whoever waits for it is told how long that takes.
+            let _ = lease.release(&self.shared, Deadline::after(time)).await;
+        }
+    }
+
+    /// Whether a writer ever wrote it.
+    ///
+    /// # Errors
+    /// [`WriterError::Store`], [`WriterError::Record`].
+    pub async fn is_written(&self, deadline: Deadline) -> Result<bool, WriterError> {
+        Ok(self.shared.stored(deadline).await?.number.is_some())
+    }
+
+    /// What is wanted of the account, and how the servers stand; a lease is not needed.
+    ///
+    /// # Errors
+    /// [`WriterError::Store`], [`WriterError::Record`], [`WriterError::Unreadable`]; without anything in the store also that no server
+    /// answers or knows the account.
+    pub async fn view(&self, deadline: Deadline) -> Result<View, WriterError> {
+        // One look at a time: the servers' port may remember the last one.
+        let _alone = self.lease.lock().await;
+        View::take(&self.shared, deadline).await
     }
 
     /// What is wanted of the account, as the store has it; a lease is not needed.
@@ -237,14 +290,8 @@ impl Writer {
     /// # Errors
     /// [`WriterError::Store`], [`WriterError::Record`].
     pub async fn wanted(&self, deadline: Deadline) -> Result<Wanted, WriterError> {
-        let read = self.shared.store.read(self.account(), deadline).await;
-        let read = read.map_err(|cause| store_failed(&self.shared, "reading what is wanted of it", cause))?;
-        let record = read.map(|found| Record::read(&found.body)).transpose();
-        let record = record.map_err(|cause| WriterError::Record {
-            account: self.account().to_owned(),
-            cause,
-        })?;
-        Ok(record.unwrap_or_default().wanted)
+        let Version { record, .. } = self.shared.stored(deadline).await?;
+        Ok(record.wanted)
     }
 
     /// Gives the lease back, once a request that is under way is done, so that another writer need not wait
@@ -266,9 +313,33 @@ impl fmt::Debug for Writer {
     }
 }
 
+/// What is stored, with its version.
+#[derive(Debug, Clone)]
+struct Version {
+    number: Option<u64>,
+    record: Record,
+}
+
 impl Shared {
     fn account(&self) -> &str {
         self.keys.account()
+    }
+
+    /// What the store has now.
+    async fn stored(&self, deadline: Deadline) -> Result<Version, WriterError> {
+        let read = self.store.read(self.account(), deadline).await;
+        let read = read.map_err(|cause| store_failed(self, "reading what is wanted of it", cause))?;
+        let (number, record) = match read {
+            None => (None, Record::default()),
+            Some(found) => {
+                let record = Record::read(&found.body).map_err(|cause| WriterError::Record {
+                    account: self.account().to_owned(),
+                    cause,
+                })?;
+                (Some(found.version), record)
+            }
+        };
+        Ok(Version { number, record })
     }
 }
 

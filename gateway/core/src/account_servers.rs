@@ -1,5 +1,7 @@
 //! The port to a cluster's nats-servers as the place where account JWTs are kept.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use async_trait::async_trait;
 
 use crate::deadline::Deadline;
@@ -22,6 +24,8 @@ pub enum AccountAtServer {
     InForce(String),
     /// It has not loaded the account: nobody of it is, or was, connected there. It will when somebody is, from its resolver.
     NotLoaded,
+    /// It has not loaded the account, and no resolver of its cluster keeps anything of it. Told where there are several clusters.
+    NotKept,
 }
 
 /// What one server says of a JWT that was pushed.
@@ -41,6 +45,55 @@ pub struct AccountServersError {
     pub doing: String,
     /// What went wrong, and what to look at.
     pub cause: String,
+}
+
+/// The sessions of an account.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SessionCounts {
+    /// How many there are of each key that signed them, by public key; empty where none did.
+    pub by_issuer: BTreeMap<String, u64>,
+    /// The largest message that the servers take, in bytes, as far as that is known.
+    pub max_payload: Option<u64>,
+}
+
+/// What became of sessions that were to be closed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClosedSessions {
+    /// How many were closed.
+    pub closed: u64,
+    /// How many are still there: they could not be closed, or came back with the same key.
+    pub left: u64,
+}
+
+/// How long sessions are closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseUntil {
+    /// Once, whatever they come back with.
+    Once,
+    /// Until nobody comes back with the same key.
+    Gone,
+}
+
+/// The sessions of accounts at the nats-servers of one cluster.
+#[async_trait]
+pub trait AccountSessions: Send + Sync {
+    /// How many sessions `account`, a public key, has.
+    ///
+    /// # Errors
+    /// [`AccountServersError`], also if one of the servers does not tell.
+    async fn count(&self, account: &str, deadline: Deadline) -> Result<SessionCounts, AccountServersError>;
+
+    /// Closes the sessions of `account` that one of `issuers` (public keys) signed.
+    ///
+    /// # Errors
+    /// [`AccountServersError`], also if it is not done by `deadline`.
+    async fn close(
+        &self,
+        account: &str,
+        issuers: &BTreeSet<String>,
+        until: CloseUntil,
+        deadline: Deadline,
+    ) -> Result<ClosedSessions, AccountServersError>;
 }
 
 /// The nats-servers of one cluster.

@@ -37,7 +37,10 @@ pub mod rights;
 pub mod sealing;
 pub mod subject;
 
-pub use account_servers::{AccountAtServer, AccountServers, AccountServersError, PushAnswer, ServerIdentity};
+pub use account_servers::{
+    AccountAtServer, AccountServers, AccountServersError, AccountSessions, CloseUntil, ClosedSessions,
+    PushAnswer, ServerIdentity, SessionCounts,
+};
 pub use account_store::{AccountStore, AccountStoreError, Fence, Stored};
 pub use ban::{Ban, BanScope, BanStore, BanStoreError, BanWritten, Lifted};
 pub use board::{

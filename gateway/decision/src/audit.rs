@@ -2,16 +2,12 @@
 //!
 //! Events have the target `natsgate::audit`, so that a collector can keep them apart from the log.
 
+pub use natsgate_api::audit::TARGET;
+pub(crate) use natsgate_api::audit::short;
 use natsgate_core::{Connection, Failure, Unavailable};
 use tracing::{info, warn};
 
 use crate::pipeline::{Decision, Rechecked};
-
-/// The target of audit events.
-pub const TARGET: &str = "natsgate::audit";
-
-/// The longest text of others in an event, in characters.
-const LONGEST: usize = 256;
 
 /// Writes down `decision` about `connection`. Texts are recorded as strings, never as they are, so that the log quotes
 /// and escapes them: no client can write a line of its own.
@@ -95,12 +91,4 @@ pub fn record_rechecked(asked: usize, outcome: &Result<Vec<Rechecked>, Unavailab
             "what sessions would get now could not be told",
         ),
     }
-}
-
-/// The head of `text`.
-pub(crate) fn short(text: &str) -> &str {
-    text.char_indices()
-        .nth(LONGEST)
-        .and_then(|(end, _)| text.get(..end))
-        .unwrap_or(text)
 }

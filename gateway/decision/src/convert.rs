@@ -3,10 +3,10 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use natsgate_core::{
-    CertificateChain, Concern, Connection, Denial, Grant, Limits, NotARevision, Permissions, Principal,
-    ResponsePermission, Revision, Rights, SubscribeSubject, TemplateUse, TimeWindow,
+    CertificateChain, Concern, Connection, Denial, Grant, NotARevision, Principal, Revision, Rights,
+    TemplateUse,
 };
-use natsgate_proto::v1;
+use natsgate_proto::{rights, v1};
 
 /// The connection an authorization request is about.
 ///
@@ -79,7 +79,7 @@ pub fn grant(grant: Grant, beside: Beside) -> v1::Grant {
         basis,
     } = beside;
     let (permissions, template, account_defaults) = match grant.rights {
-        Rights::Own(own) => (Some(permissions(own)), None, false),
+        Rights::Own(own) => (Some(rights::write_permissions(own)), None, false),
         Rights::Template(used) => (None, Some(template_use(used)), false),
         Rights::AccountDefaults => (None, None, true),
     };
@@ -89,7 +89,7 @@ pub fn grant(grant: Grant, beside: Beside) -> v1::Grant {
         permissions,
         template,
         account_defaults,
-        limits: Some(limits(grant.limits)),
+        limits: Some(rights::write_limits(grant.limits)),
         expires_at: Some(timestamp(grant.expires_at)),
         policy_digest: grant.policy_digest,
         as_of: as_of.map(|revision| revision.to_string()).unwrap_or_default(),
@@ -145,68 +145,5 @@ fn template_use(used: TemplateUse) -> v1::TemplateUse {
     v1::TemplateUse {
         name: used.template.to_string(),
         tags: tags.collect(),
-    }
-}
-
-fn permissions(permissions: Permissions) -> v1::Permissions {
-    let texts = |subjects: Vec<natsgate_core::Subject>| subjects.into_iter().map(String::from).collect();
-    let subscriptions =
-        |subjects: Vec<SubscribeSubject>| subjects.into_iter().map(subscribe_subject).collect();
-    v1::Permissions {
-        publish_allow: texts(permissions.publish.allow),
-        publish_deny: texts(permissions.publish.deny),
-        subscribe_allow: subscriptions(permissions.subscribe.allow),
-        subscribe_deny: subscriptions(permissions.subscribe.deny),
-        responses: permissions.responses.map(response_permission),
-    }
-}
-
-fn subscribe_subject(subject: SubscribeSubject) -> v1::SubscribeSubject {
-    v1::SubscribeSubject {
-        subject: subject.subject.into(),
-        queue: subject.queue.map(String::from).unwrap_or_default(),
-    }
-}
-
-fn response_permission(permission: ResponsePermission) -> v1::ResponsePermission {
-    v1::ResponsePermission {
-        max_messages: permission.max_messages,
-        // Longer than the type can say is as good as no bound; a session does not live that long.
-        ttl: permission
-            .ttl
-            .and_then(|ttl| prost_types::Duration::try_from(ttl).ok()),
-    }
-}
-
-fn limits(limits: Limits) -> v1::Limits {
-    let (windows, location) = limits
-        .times
-        .map(|times| (times.windows, times.location))
-        .unwrap_or_default();
-    v1::Limits {
-        subscriptions: limits.subscriptions,
-        payload: limits.payload,
-        data: limits.data,
-        connection_types: limits
-            .connection_types
-            .unwrap_or_default()
-            .into_iter()
-            .map(|kind| kind.as_str().to_owned())
-            .collect(),
-        source_networks: limits
-            .source_networks
-            .unwrap_or_default()
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
-        times: windows.into_iter().map(time_window).collect(),
-        times_location: location.unwrap_or_default(),
-    }
-}
-
-fn time_window(window: TimeWindow) -> v1::TimeWindow {
-    v1::TimeWindow {
-        start: window.start.to_string(),
-        end: window.end.to_string(),
     }
 }

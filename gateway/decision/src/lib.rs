@@ -5,24 +5,17 @@
 //! (`natsgate-identity`), what a rule means (`natsgate-policy`), and anything that knows a NATS key.
 
 pub mod audit;
-pub mod caller;
 pub mod convert;
 pub mod credential;
-mod fields;
-mod gate;
 pub mod generation;
-mod idempotency;
-mod long;
 pub mod memberships;
 pub mod pipeline;
-pub mod refusal;
 pub mod revocations;
 pub mod security_events;
 pub mod server;
 pub mod service;
 pub mod sessions;
 
-pub use caller::{Caller, CallerAuthenticator, CallerSettings, CallerSettingsError, Scope};
 pub use credential::CredentialSource;
 pub use memberships::{Memberships, MembershipsLimits, MembershipsParts, Relay};
 pub use pipeline::{BanLookup, BanSource, Decision, Pipeline, Question, Rechecked};
@@ -31,6 +24,6 @@ pub use security_events::{
     HttpError, HttpListener, HttpServer, HttpTls, SecurityEvents, SecurityEventsLimits, SecurityEventsParts,
     WebhookSettings,
 };
-pub use server::{LOG_HEALTH, Listener, Server, ServerError, Services, TlsMaterial};
+pub use server::{LOG_HEALTH, Server, Services};
 pub use service::{Decider, DeciderLimits, InProcess, MAX_BASES};
 pub use sessions::Sessions;

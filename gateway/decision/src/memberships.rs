@@ -2,7 +2,7 @@
 //!
 //! A write is truth first: the store keeps it together with what is to be announced. Then it is appended to the revocation
 //! log, then that is noted, then the caller is answered. Whatever stops that half-way, the [`Relay`] goes on with later.
-//! How truth is kept is the store's business (`natsgate_core::pushed`); who calls is found out in [`crate::caller`].
+//! How truth is kept is the store's business (`natsgate_core::pushed`); who calls is found out in [`natsgate_api::caller`].
 
 mod message;
 mod page_token;
@@ -20,10 +20,10 @@ use natsgate_proto::v1::membership_service_server::MembershipService;
 use tonic::{Code, Request, Response, Status};
 use tracing::warn;
 
-use crate::caller::{Caller, CallerAuthenticator, Scope};
-use crate::gate::Gate;
-use crate::idempotency::body_digest;
-use crate::refusal;
+use natsgate_api::caller::{Caller, CallerAuthenticator, Scope};
+use natsgate_api::gate::Gate;
+use natsgate_api::idempotency::body_digest;
+use natsgate_api::refusal;
 
 pub use relay::{Relay, RelayState};
 

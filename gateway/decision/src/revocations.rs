@@ -25,9 +25,9 @@ use natsgate_proto::v1::revocation_service_server::RevocationService;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::caller::{CallerAuthenticator, Scope};
-use crate::gate::Gate;
-use crate::idempotency::body_digest;
+use natsgate_api::caller::{CallerAuthenticator, Scope};
+use natsgate_api::gate::Gate;
+use natsgate_api::idempotency::body_digest;
 
 pub use counts::RevocationCounts;
 pub use revoker::{BanKeeping, BanTimes, Banned, Revocation, RevokeError, Revoked, Revoker};

@@ -12,13 +12,13 @@ use natsgate_proto::v1::{
     AuthorizeRequest, AuthorizeResponse, RecheckRequest, RecheckResponse, RecheckResult,
 };
 use tokio::sync::Semaphore;
-use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
-use crate::caller::{CallerAuthenticator, Scope, mark_local};
 use crate::convert::Beside;
 use crate::pipeline::{Pipeline, Question, Rechecked};
 use crate::{audit, convert};
+use natsgate_api::caller::{CallerAuthenticator, Scope, mark_local};
+use natsgate_api::gate::grpc_timeout;
 
 /// The most sessions one call may ask about.
 pub const MAX_BASES: usize = 500;
@@ -212,45 +212,9 @@ fn decision_id() -> String {
         .to_ascii_lowercase()
 }
 
-/// The caller's `grpc-timeout`: at most eight digits and a unit (gRPC over HTTP/2, "Requests"). tonic enforces it but
-/// does not tell it; the lookups need it.
-pub(crate) fn grpc_timeout(metadata: &MetadataMap) -> Option<Duration> {
-    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    let value: u64 = digits.parse().ok()?;
-    match unit {
-        "H" => Some(Duration::from_secs(value * 3600)),
-        "M" => Some(Duration::from_secs(value * 60)),
-        "S" => Some(Duration::from_secs(value)),
-        "m" => Some(Duration::from_millis(value)),
-        "u" => Some(Duration::from_micros(value)),
-        "n" => Some(Duration::from_nanos(value)),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_callers_timeout_is_read() {
-        let timeout = |text: &str| {
-            let mut metadata = MetadataMap::new();
-            metadata.insert("grpc-timeout", text.parse().unwrap());
-            grpc_timeout(&metadata)
-        };
-        assert_eq!(timeout("1500m"), Some(Duration::from_millis(1500)));
-        assert_eq!(timeout("2S"), Some(Duration::from_secs(2)));
-        assert_eq!(timeout("99999999u"), Some(Duration::from_micros(99_999_999)));
-        for bad in ["", "m", "1", "-1S", "123456789S", "1 S", "1.5S", "1X"] {
-            assert_eq!(timeout(bad), None, "{bad:?}");
-        }
-        assert_eq!(grpc_timeout(&MetadataMap::new()), None);
-    }
 
     #[test]
     fn decisions_have_names_of_their_own() {

@@ -14,10 +14,10 @@ use natsgate_proto::v1::session_service_server::SessionService;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::caller::Scope;
-use crate::gate::Gate;
-use crate::idempotency::body_digest;
 use crate::revocations::{Asked, Revocations, session};
+use natsgate_api::caller::Scope;
+use natsgate_api::gate::Gate;
+use natsgate_api::idempotency::body_digest;
 
 /// The service.
 #[derive(Clone)]

@@ -135,7 +135,7 @@ impl AccountViews {
         let in_force = self.servers.in_force(server, account, deadline).await;
         match in_force.map_err(unavailable)? {
             AccountAtServer::InForce(jwt) => self.read(jwt, keys).await,
-            AccountAtServer::NotLoaded => {
+            AccountAtServer::NotLoaded | AccountAtServer::NotKept => {
                 let mut kept = self
                     .servers
                     .look_up(account, deadline)

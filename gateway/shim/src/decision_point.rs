@@ -11,6 +11,7 @@ use natsgate_proto::v1::{
     AuthorizeRequest, AuthorizeResponse, Denial, Grant, RecheckRequest, RecheckResponse,
 };
 
+pub(crate) use endpoint::channel;
 pub use endpoint::{Endpoint, EndpointError, EndpointTls};
 pub use local::Local;
 pub use remote::{Remote, RemoteSettings};

@@ -1,23 +1,10 @@
 //! Reads a grant as strictly as if a stranger had sent it: every subject, network and time of day is parsed, and what
 //! cannot be read spoils the whole grant.
 
-use std::time::Duration;
-
-use natsgate_core::{
-    ConnectionType, Limits, Permissions, PublishPermissions, ResponsePermission, Rights, Subject,
-    SubscribePermissions, SubscribeSubject, TagName, TagValues, TemplateUse, TimeWindow, TimeWindows,
-};
+use natsgate_core::{Limits, Permissions, Rights, TagName, TagValues, TemplateUse};
+pub use natsgate_proto::rights::BadField;
+use natsgate_proto::rights::{read_limits, read_permissions};
 use natsgate_proto::v1;
-
-/// A field of a grant cannot be what it should be.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the grant's {field} cannot be used: {why}")]
-pub struct BadField {
-    /// Which field.
-    pub field: &'static str,
-    /// What is wrong with it.
-    pub why: String,
-}
 
 /// Whether what `grant` gives is written in the account's JWT.
 pub fn is_written(grant: &v1::Grant) -> bool {
@@ -36,7 +23,7 @@ pub fn rights(grant: &v1::Grant) -> Result<Rights, BadField> {
     ];
     if places.into_iter().filter(|is_set| *is_set).count() > 1 {
         let why = "only one of permissions, template and account_defaults may be set";
-        return Err(bad("permissions", why));
+        return Err(BadField::new("permissions", why));
     }
     if let Some(used) = &grant.template {
         return template(used).map(Rights::Template);
@@ -48,11 +35,14 @@ pub fn rights(grant: &v1::Grant) -> Result<Rights, BadField> {
 }
 
 fn template(used: &v1::TemplateUse) -> Result<TemplateUse, BadField> {
-    let template = used.name.parse().map_err(|why| bad("template.name", why))?;
+    let template = used
+        .name
+        .parse()
+        .map_err(|why| BadField::new("template.name", why))?;
     let mut tags = TagValues::new();
     for tag in &used.tags {
         let name = TagName::parse(&tag.name).ok_or_else(|| {
-            bad(
+            BadField::new(
                 "template.tags",
                 "a tag's name has 1 to 64 characters from a-z, 0-9, '_' and '-'",
             )
@@ -67,28 +57,8 @@ fn template(used: &v1::TemplateUse) -> Result<TemplateUse, BadField> {
 /// # Errors
 /// [`BadField`].
 pub fn permissions(grant: &v1::Grant) -> Result<Permissions, BadField> {
-    let Some(given) = &grant.permissions else {
-        return Ok(Permissions::default());
-    };
-    Ok(Permissions {
-        publish: PublishPermissions {
-            allow: each(&given.publish_allow, |text| {
-                subject("permissions.publish_allow", text)
-            })?,
-            deny: each(&given.publish_deny, |text| {
-                subject("permissions.publish_deny", text)
-            })?,
-        },
-        subscribe: SubscribePermissions {
-            allow: each(&given.subscribe_allow, |entry| {
-                subscribe_subject("permissions.subscribe_allow", entry)
-            })?,
-            deny: each(&given.subscribe_deny, |entry| {
-                subscribe_subject("permissions.subscribe_deny", entry)
-            })?,
-        },
-        responses: given.responses.as_ref().map(responses).transpose()?,
-    })
+    let given = grant.permissions.as_ref();
+    given.map_or_else(|| Ok(Permissions::default()), read_permissions)
 }
 
 /// The limits of `grant`.
@@ -96,80 +66,10 @@ pub fn permissions(grant: &v1::Grant) -> Result<Permissions, BadField> {
 /// # Errors
 /// [`BadField`].
 pub fn limits(grant: &v1::Grant) -> Result<Limits, BadField> {
-    let Some(given) = &grant.limits else {
-        return Ok(Limits::default());
-    };
-    let connection_types = each(&given.connection_types, |text| {
-        text.parse::<ConnectionType>()
-            .map_err(|why| bad("limits.connection_types", why))
-    })?;
-    let source_networks = each(&given.source_networks, |text| {
-        text.parse().map_err(|why| bad("limits.source_networks", why))
-    })?;
-    let windows = each(&given.times, |window| {
-        let time = |text: &str| text.parse().map_err(|why: String| bad("limits.times", why));
-        Ok(TimeWindow {
-            start: time(&window.start)?,
-            end: time(&window.end)?,
-        })
-    })?;
-    let location = (!given.times_location.is_empty()).then(|| given.times_location.clone());
-    Ok(Limits {
-        subscriptions: given.subscriptions,
-        payload: given.payload,
-        data: given.data,
-        connection_types: some(connection_types),
-        source_networks: some(source_networks),
-        times: some(windows).map(|windows| TimeWindows { windows, location }),
-    })
-}
-
-fn each<T, U>(list: &[T], read: impl Fn(&T) -> Result<U, BadField>) -> Result<Vec<U>, BadField> {
-    list.iter().map(read).collect()
-}
-
-fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
-    (!list.is_empty()).then_some(list)
-}
-
-fn bad(field: &'static str, why: impl ToString) -> BadField {
-    BadField {
-        field,
-        why: why.to_string(),
-    }
-}
-
-fn subject(field: &'static str, text: &str) -> Result<Subject, BadField> {
-    Subject::parse(text).map_err(|why| bad(field, why))
-}
-
-fn subscribe_subject(
-    field: &'static str,
-    entry: &v1::SubscribeSubject,
-) -> Result<SubscribeSubject, BadField> {
-    let queue = (!entry.queue.is_empty())
-        .then(|| subject(field, &entry.queue))
-        .transpose()?;
-    Ok(SubscribeSubject {
-        subject: subject(field, &entry.subject)?,
-        queue,
-    })
-}
-
-fn responses(given: &v1::ResponsePermission) -> Result<ResponsePermission, BadField> {
-    let field = "permissions.responses";
-    if given.max_messages == 0 {
-        return Err(bad(field, "max_messages must be at least 1"));
-    }
-    let ttl = given
-        .ttl
-        .map(Duration::try_from)
-        .transpose()
-        .map_err(|why| bad(field, why))?;
-    Ok(ResponsePermission {
-        max_messages: given.max_messages,
-        ttl,
-    })
+    grant
+        .limits
+        .as_ref()
+        .map_or_else(|| Ok(Limits::default()), read_limits)
 }
 
 #[cfg(test)]

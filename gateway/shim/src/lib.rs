@@ -10,7 +10,7 @@
 //! log against it, and [`telling`](self) what came of it goes to the board. [`direct`] closes sessions where all of that is down.
 //! [`account_servers`] is how account JWTs get to the servers and back, [`account_views`] what of them each server has in force, and
 //! [`written`] what a grant that names a template of one, or its default permissions, is minted from; [`draining`]
-//! moves sessions off a template's older generations. Not here: who somebody is and what they may do; no identity code is linked.
+//! moves sessions off a template's older generations; [`lending`] and [`link`] let the account writer do all that from elsewhere. Not here: who somebody is and what they may do; no identity code is linked.
 
 pub mod account_servers;
 pub mod account_views;
@@ -23,6 +23,8 @@ pub mod enforce;
 pub mod entitlement;
 pub mod evict;
 pub mod grant;
+pub mod lending;
+pub mod link;
 pub mod mint;
 pub mod name;
 pub mod nats;
@@ -40,6 +42,8 @@ pub mod written;
 pub use account_servers::SystemAccountServers;
 pub use decision_point::{DecisionPoint, Endpoint, Local, Remote, RemoteSettings};
 pub use enforce::{Counters, EnforcementSettings};
+pub use lending::{Lending, LentCluster};
+pub use link::{Link, LinkSettings};
 pub use nats::{NatsCredentials, NatsSettings};
 pub use settings::{Bounds, Issuing, ShimSettings, TargetAccount};
 pub use shim::{Revocations, Shim, ShimError};

@@ -23,7 +23,7 @@ pub enum MintError {
     #[error(transparent)]
     Exceeded(#[from] Exceeded),
     /// It cannot be read.
-    #[error(transparent)]
+    #[error("the grant's {0}")]
     Unreadable(#[from] BadField),
     /// It is for nobody.
     #[error("the grant names no principal, or one without issuer or subject")]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_nats::Client;
 use data_encoding::BASE32_NOPAD;
 use natsgate_core::{Board, Clock, RevocationFeed};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -18,6 +18,7 @@ use crate::callout::{Callout, QUEUE, SUBJECT, memory};
 use crate::decision_point::DecisionPoint;
 use crate::enforce::{Counters, Enforcer, Kicks};
 use crate::evict::Evictor;
+use crate::lending::{Lending, Lent, SystemAccounts};
 use crate::nats::{self, ConnectError, Signals};
 use crate::peers::Peers;
 use crate::servers::Servers;
@@ -106,7 +107,11 @@ pub struct Shim {
     clock: Arc<dyn Clock>,
     revocations: Option<Revocations>,
     counters: Arc<Counters>,
+    lending: Option<Lending>,
 }
+
+/// To whom the connection into the system account is lent, and the one that was made for it.
+type Lender = (watch::Sender<Option<Arc<Lent>>>, Option<Client>);
 
 /// What carries out revocations while the shim runs.
 struct Enforcement {
@@ -123,7 +128,15 @@ impl Shim {
             clock,
             revocations: None,
             counters: Arc::default(),
+            lending: None,
         }
+    }
+
+    /// The same, which lends its connection into the system account while it runs.
+    #[must_use]
+    pub fn with_lending(mut self, lending: Lending) -> Self {
+        self.lending = Some(lending);
+        self
     }
 
     /// The same, which closes the sessions it let in when what they rest on is revoked.
@@ -143,7 +156,7 @@ impl Shim {
     ///
     /// # Errors
     /// [`ShimError`] if it cannot begin.
-    pub async fn run(self, stop: CancellationToken, ready: CancellationToken) -> Result<(), ShimError> {
+    pub async fn run(mut self, stop: CancellationToken, ready: CancellationToken) -> Result<(), ShimError> {
         let signals = Signals::default();
         let refused = signals.refused.clone();
         let client = nats::connect(&self.settings.callout, "callout", signals).await?;
@@ -180,7 +193,11 @@ impl Shim {
             .clone()
             .and_then(|system| self.account_views(system, &stop));
         let evictor = eviction.clone().map(Evictor::new);
-        let (registry, events) = Registry::new(&name());
+        let shim = name();
+        let lent = self
+            .lend(shim.clone(), system.as_ref(), eviction.as_ref())
+            .await?;
+        let (registry, events) = Registry::new(&shim);
         let registry = Arc::new(registry);
         let enforcement = match (&self.revocations, &system) {
             (Some(revocations), Some(system)) => {
@@ -236,6 +253,11 @@ impl Shim {
             }
         });
         callout.run(requests, stop).await;
+        // Whoever writes accounts learns of it before the connection is closed.
+        let lent = lent.and_then(|(to, own)| {
+            to.send_replace(None);
+            own
+        });
         if let Some(enforcement) = enforcement {
             last_answers_arrive(&client, &registry).await;
             enforcement.end().await;
@@ -246,7 +268,7 @@ impl Shim {
         if let Some(following) = following {
             following.abort();
         }
-        for connection in [Some(client), eviction, system].into_iter().flatten() {
+        for connection in [Some(client), eviction, system, lent].into_iter().flatten() {
             close(&connection).await;
         }
         info!("the shim stopped");
@@ -255,6 +277,41 @@ impl Shim {
         } else {
             Ok(())
         }
+    }
+
+    /// Lends the connection into the system account, if it is to be lent; returns to whom, and the connection made for it, if one was.
+    async fn lend(
+        &mut self,
+        shim: String,
+        system: Option<&Client>,
+        eviction: Option<&Client>,
+    ) -> Result<Option<Lender>, ShimError> {
+        let Some(Lending { to, system: own }) = self.lending.take() else {
+            return Ok(None);
+        };
+        let Some((watching, eviction)) = system.zip(eviction) else {
+            warn!("accounts cannot be written: that takes shim.system");
+            return Ok(None);
+        };
+        let own = match &own {
+            Some(settings) => Some(nats::connect(settings, "accounts", Signals::default()).await?),
+            None => None,
+        };
+        let accounts = self.settings.accounts.iter();
+        let accounts = accounts.filter_map(|account| Some(account.signer.as_ref()?.account.clone()));
+        let lent = Lent {
+            shim,
+            cluster: self.settings.cluster.clone(),
+            accounts: SystemAccounts::new(
+                own.clone().unwrap_or_else(|| watching.clone()),
+                Evictor::new(eviction.clone()),
+                accounts.collect(),
+                self.settings.operators.clone(),
+                Arc::clone(&self.clock),
+            ),
+        };
+        to.send_replace(Some(Arc::new(lent)));
+        Ok(Some((to, own)))
     }
 
     /// What servers have in force of accounts, and pushes followed until `stop`; none where no operator is known.

@@ -1,11 +1,10 @@
 //! `natsgate account drain`, and what a push does at once for those that lose something.
 
-use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use natsgate_accounts::account::TemplateState;
+use natsgate_accounts::account::{OlderKeys, TemplateState};
 use natsgate_accounts::writer::Request;
 use natsgate_accounts::{ManagedAccount, Operation, ScopeRole};
 use natsgate_core::Deadline;
@@ -64,26 +63,12 @@ impl Moved {
     }
 }
 
-/// The keys of older generations of all templates: of those whose sessions lose something by moving, and of the others.
-fn older(account: &ManagedAccount) -> (BTreeSet<String>, BTreeSet<String>) {
-    let generations = account.templates().flat_map(|state: &TemplateState| {
-        let newest = state.newest().content();
-        state.older().map(move |generation| {
-            let loses = generation.content().difference(newest).narrows();
-            (generation.public_key().to_owned(), loses)
-        })
-    });
-    let (losing, keeping): (Vec<_>, Vec<_>) = generations.partition(|(_, loses)| *loses);
-    let keys = |list: Vec<(String, bool)>| list.into_iter().map(|(key, _)| key).collect();
-    (keys(losing), keys(keeping))
-}
-
 /// Moves sessions of older generations, evenly over `over`.
 ///
 /// # Errors
 /// The servers do not tell who is there.
 pub(super) async fn move_sessions(site: &Site, who: Who, over: Duration) -> anyhow::Result<Moved> {
-    let (losing, keeping) = older(&site.account().await?);
+    let OlderKeys { losing, keeping } = site.account().await?.older_keys();
     let (moving, staying) = match who {
         Who::Losing => (losing, keeping),
         Who::Keeping => (keeping, losing),
@@ -106,7 +91,7 @@ pub(super) async fn move_sessions(site: &Site, who: Who, over: Duration) -> anyh
 /// # Errors
 /// The servers do not tell who is there.
 pub(super) async fn close_losing(site: &Site) -> anyhow::Result<u64> {
-    let (losing, _) = older(&site.account().await?);
+    let losing = site.account().await?.older_keys().losing;
     if losing.is_empty() {
         return Ok(0);
     }
@@ -151,7 +136,7 @@ pub(super) fn run(which: &Which, over: Duration) -> anyhow::Result<ExitCode> {
             operations: before.iter().cloned().map(Operation::RemoveGeneration).collect(),
             sessions: site.sessions().await?,
             max_payload: site.max_payload(),
-            may_reconnect: false,
+            ..Request::default()
         };
         if write(&site, &request).await? {
             Ok(ExitCode::SUCCESS)

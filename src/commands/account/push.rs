@@ -37,6 +37,7 @@ pub(super) fn run(changes: &Changes, which: &Which) -> anyhow::Result<ExitCode> 
             sessions: site.sessions().await?,
             max_payload: site.max_payload(),
             may_reconnect: changes.may_reconnect,
+            once: None,
         };
         let pushed = writer.push(&request, Deadline::after(PUSH_TIME)).await;
         let_go(&writer, &pushed).await;

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use natsgate_api::CallerAuthenticator;
 use natsgate_core::{Announcer, Clock, MergedMemberships, OtherSources};
 use natsgate_decision::revocations::{BanKeeping, BanTimes};
 use natsgate_decision::{
-    BanLookup, BanSource, CallerAuthenticator, Memberships, MembershipsLimits, MembershipsParts, Relay,
-    Revocations, RevocationsLimits, RevocationsParts, Revoker, Sessions,
+    BanLookup, BanSource, Memberships, MembershipsLimits, MembershipsParts, Relay, Revocations,
+    RevocationsLimits, RevocationsParts, Revoker, Sessions,
 };
 use natsgate_store::SourceCacheSettings;
 

@@ -1,10 +1,11 @@
 //! What an account JWT says of natsgate's templates.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use natsgate_claims::UserScope;
 use natsgate_core::Permissions;
 
+use crate::account::ManagedAccount;
 use crate::keys::MadeBy;
 use crate::naming::{Generation, TemplateName};
 use crate::subjects::Difference;
@@ -160,5 +161,34 @@ impl TemplateState {
     /// The template to mint with, if there is one: neither retired nor edited by hand.
     pub fn current(&self) -> Option<&Template> {
         self.newest.content.template()
+    }
+}
+
+/// The keys of older generations, by what moving to the newest means.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OlderKeys {
+    /// Of those whose sessions lose something, or of which it cannot be told that they do not.
+    pub losing: BTreeSet<String>,
+    /// Of the others.
+    pub keeping: BTreeSet<String>,
+}
+
+impl ManagedAccount {
+    /// The keys of older generations of all templates.
+    pub fn older_keys(&self) -> OlderKeys {
+        let mut older = OlderKeys::default();
+        for state in self.templates() {
+            let newest = state.newest().content();
+            for generation in state.older() {
+                let loses = generation.content().difference(newest).narrows();
+                let keys = if loses {
+                    &mut older.losing
+                } else {
+                    &mut older.keeping
+                };
+                keys.insert(generation.public_key().to_owned());
+            }
+        }
+        older
     }
 }

@@ -2,16 +2,21 @@
 //! push the one that is stored, or be done. So every push follows a look that showed nothing new, and every
 //! look after one reads it back.
 
+use std::sync::Arc;
+
 use natsgate_core::{AccountStoreError, Deadline, Fence, PushAnswer};
 
 use super::decide::Step;
 use super::error::WriterError;
 use super::lease::Leasehold;
 use super::look::Look;
+use super::once::Seen;
 use super::record::Record;
 use super::report::{Report, ServerReport};
 use super::sorted::Sorted;
-use super::{Request, Shared, store_failed};
+use super::{Request, Shared, Version, store_failed};
+use crate::account::ManagedAccount;
+use crate::plan::Plan;
 
 /// One request, under way.
 pub(super) struct Cycle<'a> {
@@ -25,13 +30,6 @@ pub(super) struct Cycle<'a> {
     pub(super) done: bool,
     pub(super) report: Report,
     answers: Vec<PushAnswer>,
-}
-
-/// What is stored, with its version.
-#[derive(Debug, Clone)]
-struct Version {
-    number: Option<u64>,
-    record: Record,
 }
 
 impl<'a> Cycle<'a> {
@@ -58,6 +56,7 @@ impl<'a> Cycle<'a> {
         for _ in 0..rounds {
             let fence = self.lease.hold(self.shared, self.deadline).await?;
             let Version { number, record } = self.stored(fence).await?;
+            self.held_against(&record)?;
             let look = Look::take(self.shared, self.deadline).await?;
             let (sorted, step) = match self.judge(&record, &look, fence).await {
                 // Another may be the writer by now, and what it did is no error here. The next round tells.
@@ -94,6 +93,35 @@ impl<'a> Cycle<'a> {
         })
     }
 
+    /// What the request would change, worked out once and not done.
+    pub(super) async fn dry(mut self) -> Result<Plan, WriterError> {
+        let fence = self.lease.hold(self.shared, self.deadline).await?;
+        let Version { record, .. } = self.stored(fence).await?;
+        let look = Look::take(self.shared, self.deadline).await?;
+        let sorted = Sorted::sort(&look, record.last.as_ref(), fence, self.shared)?;
+        self.would(&record, &look, &sorted, fence)
+    }
+
+    /// Whether an earlier request was this one, which is then done.
+    fn held_against(&mut self, record: &Record) -> Result<(), WriterError> {
+        let Some(once) = self.request.once.as_ref().filter(|_| !self.done) else {
+            return Ok(());
+        };
+        match record.done.seen(once) {
+            Seen::Never => {}
+            Seen::Before => {
+                self.done = true;
+                self.report.repeated = true;
+            }
+            Seen::Otherwise => {
+                return Err(WriterError::KeyReused {
+                    account: self.shared.account().to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+
     async fn judge(&self, record: &Record, look: &Look, fence: Fence) -> Result<(Sorted, Step), WriterError> {
         let sorted = Sorted::sort(look, record.last.as_ref(), fence, self.shared)?;
         let step = self.decide(record, look, &sorted, fence).await?;
@@ -105,22 +133,7 @@ impl<'a> Cycle<'a> {
         if let Some((_, version)) = self.stored.as_ref().filter(|(under, _)| *under == fence) {
             return Ok(version.clone());
         }
-        let account = self.shared.account();
-        let read = self.shared.store.read(account, self.deadline).await;
-        let read = read.map_err(|cause| store_failed(self.shared, "reading what is wanted of it", cause))?;
-        let version = match read {
-            None => Version {
-                number: None,
-                record: Record::default(),
-            },
-            Some(found) => Version {
-                number: Some(found.version),
-                record: Record::read(&found.body).map_err(|cause| WriterError::Record {
-                    account: account.to_owned(),
-                    cause,
-                })?,
-            },
-        };
+        let version = self.shared.stored(self.deadline).await?;
         self.stored = Some((fence, version.clone()));
         Ok(version)
     }
@@ -191,7 +204,14 @@ impl<'a> Cycle<'a> {
         });
         self.report.servers = servers.collect();
         self.report.settled = look.is_all(jwt);
+        let shared = self.shared;
+        let read = ManagedAccount::read(jwt, Arc::clone(&shared.keys), &shared.operators, look.at);
+        self.report.account = read.ok();
         self.report.fence = fence;
+        self.report.revision = self
+            .stored
+            .and_then(|(_, version)| version.number)
+            .unwrap_or_default();
         self.report
     }
 }

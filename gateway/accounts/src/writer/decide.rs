@@ -67,18 +67,18 @@ impl Cycle<'_> {
         let shared = self.shared;
         let requested: &[Operation] = if self.done { &[] } else { &self.request.operations };
         let last = record.last.as_ref();
+        let once = self.request.once.as_ref().filter(|_| !self.done);
         // In what was stored, everything wanted holds: there is nothing to work out.
         if let Some(last) = last
             && requested.is_empty()
+            && once.is_none()
             && sorted.edits.is_empty()
         {
             return Ok(spread(look, &last.jwt));
         }
-        let mut base = self.base(last, look, sorted)?;
-        base.account.set_fence(fence);
-        let operations = record.wanted.operations(&base.account, requested);
-        let plan = self.plan(&base.account, &operations, look)?;
+        let (base, plan) = self.work_out(record, look, sorted, fence)?;
         let wanted = record.wanted.after(requested);
+        let done = record.done.after(once, look.at);
         // A clock that is behind another writer's must not make old what was new.
         let looked_at = last.map_or(look.at, |last| last.looked_at.max(look.at));
         let differ = last.is_none() && sorted.edits.len() > 1;
@@ -103,13 +103,14 @@ impl Cycle<'_> {
                 record: Record {
                     wanted,
                     last: Some(pushed),
+                    done,
                 },
                 restored: base.restored,
                 plan: (!plan.is_empty()).then_some(plan),
                 signed: Some(signed),
             })));
         }
-        if last.is_some() && wanted == record.wanted {
+        if last.is_some() && wanted == record.wanted && once.is_none() {
             return Ok(spread(look, &base.jwt));
         }
         // What is there is as it is wanted. It counts as the last one pushed: generations go on from it.
@@ -124,11 +125,39 @@ impl Cycle<'_> {
             record: Record {
                 wanted,
                 last: Some(last.cloned().unwrap_or_else(adopted)),
+                done,
             },
             restored: Vec::new(),
             plan: None,
             signed: None,
         })))
+    }
+
+    /// What the request would change.
+    pub(super) fn would(
+        &self,
+        record: &Record,
+        look: &Look,
+        sorted: &Sorted,
+        fence: Fence,
+    ) -> Result<Plan, WriterError> {
+        self.work_out(record, look, sorted, fence).map(|(_, plan)| plan)
+    }
+
+    /// What a change is made on top of, and what it would be.
+    fn work_out(
+        &self,
+        record: &Record,
+        look: &Look,
+        sorted: &Sorted,
+        fence: Fence,
+    ) -> Result<(Base, Plan), WriterError> {
+        let requested: &[Operation] = if self.done { &[] } else { &self.request.operations };
+        let mut base = self.base(record.last.as_ref(), look, sorted)?;
+        base.account.set_fence(fence);
+        let operations = record.wanted.operations(&base.account, requested);
+        let plan = self.plan(&base.account, &operations, look)?;
+        Ok((base, plan))
     }
 
     fn plan(

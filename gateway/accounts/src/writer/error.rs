@@ -132,6 +132,12 @@ pub enum WriterError {
         /// Why not.
         cause: SignerError,
     },
+    /// What makes a request be done once was used for another one.
+    #[error("account {account}: the idempotency key was used for another request: choose another key")]
+    KeyReused {
+        /// The account.
+        account: String,
+    },
     /// It changed again and again while it was being written.
     #[error(
         "account {account}: it was not settled after {rounds} rounds: somebody else keeps pushing it; \

@@ -71,6 +71,7 @@ impl Look {
             Ok(AccountAtServer::InForce(other)) if other != jwt => Standing::Missed,
             Ok(AccountAtServer::InForce(_)) => Standing::InForce,
             Ok(AccountAtServer::NotLoaded) => Standing::NotLoaded,
+            Ok(AccountAtServer::NotKept) => Standing::Missed,
             Err(why) => Standing::Silent(why.clone()),
         };
         self.servers.iter().zip(self.in_force.iter().map(of))
@@ -78,6 +79,9 @@ impl Look {
 
     /// Whether the resolvers keep `jwt` and nothing else, and no server has another in force.
     pub(super) fn is_all(&self, jwt: &str) -> bool {
-        !self.kept.is_empty() && self.seen().into_iter().all(|found| found == jwt)
+        let lacks = |found: &Result<AccountAtServer, String>| *found == Ok(AccountAtServer::NotKept);
+        !self.kept.is_empty()
+            && self.seen().into_iter().all(|found| found == jwt)
+            && !self.in_force.iter().any(lacks)
     }
 }

@@ -6,6 +6,7 @@ use data_encoding::BASE64URL_NOPAD;
 use natsgate_core::{Limits, Permissions};
 use serde::{Deserialize, Serialize};
 
+use super::once::Done;
 use super::wanted::{Wanted, WantedDefaults};
 use crate::defaults::DefaultPermissions;
 use crate::naming::TemplateName;
@@ -19,6 +20,8 @@ const FORM: u64 = 1;
 pub(super) struct Record {
     pub(super) wanted: Wanted,
     pub(super) last: Option<LastPushed>,
+    /// Requests that were done.
+    pub(super) done: Done,
 }
 
 /// The account JWT that was pushed last. It stands here before it is pushed.
@@ -89,6 +92,8 @@ struct Written {
     defaults: WrittenDefaults,
     revoked_up_to: Option<i64>,
     last: Option<LastPushed>,
+    #[serde(default)]
+    done: Done,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -149,6 +154,7 @@ impl Record {
         Ok(Self {
             wanted,
             last: written.last,
+            done: written.done,
         })
     }
 
@@ -174,6 +180,7 @@ impl Record {
             },
             revoked_up_to: self.wanted.revoked_up_to,
             last: self.last.clone(),
+            done: self.done.clone(),
         };
         let body = serde_json::to_vec(&written).map_err(|error| RecordError::Damaged(place(&error)))?;
         Ok(body.into())
@@ -200,6 +207,7 @@ mod tests {
     use super::*;
     use crate::operation::Operation;
     use crate::testing::{name, permissions, template};
+    use crate::writer::Once;
 
     fn record() -> Record {
         let defaults = DefaultPermissions::new(permissions(&["a"], &[])).unwrap();
@@ -221,6 +229,13 @@ mod tests {
         Record {
             wanted,
             last: Some(last),
+            done: Done::default().after(
+                Some(&Once {
+                    key: [1; 32],
+                    body: [2; 32],
+                }),
+                9,
+            ),
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use natsgate_core::{Fence, ServerIdentity};
 
+use crate::account::ManagedAccount;
 use crate::naming::ScopeRole;
 use crate::plan::Plan;
 
@@ -12,10 +13,16 @@ use crate::plan::Plan;
 pub struct Report {
     /// The fencing token it was done under.
     pub fence: Fence,
+    /// The version of what is stored of the account: higher with every change of what is wanted.
+    pub revision: u64,
+    /// Whether an earlier request did it; this one then only saw to it that every server has what is wanted.
+    pub repeated: bool,
     /// What was changed; `None` if nothing was.
     pub plan: Option<Plan>,
     /// The JWT that was signed, the last of several; `None` if none was.
     pub signed: Option<Signed>,
+    /// The account as it is to be everywhere; `None` if that cannot be read.
+    pub account: Option<ManagedAccount>,
     /// How often something was pushed.
     pub pushes: u32,
     /// The servers that were there in the end.
@@ -90,7 +97,13 @@ impl Report {
     /// Whether every server that was there is known to have the JWT, or to load it when the account is
     /// needed.
     pub fn is_complete(&self) -> bool {
-        let good = |server: &ServerReport| matches!(server.standing, Standing::InForce | Standing::NotLoaded);
-        self.settled && self.servers.iter().all(good)
+        self.settled && self.servers.iter().all(ServerReport::is_good)
+    }
+}
+
+impl ServerReport {
+    /// Whether it has what it should, or will load it when the account is needed.
+    pub fn is_good(&self) -> bool {
+        matches!(self.standing, Standing::InForce | Standing::NotLoaded)
     }
 }

@@ -8,7 +8,7 @@ use tonic::{Code, Status};
 use tonic_types::{PreconditionViolation, StatusExt};
 
 use crate::convert;
-use crate::refusal::details;
+use natsgate_api::refusal::details;
 
 /// The items of a write; what is missing in them is a violation.
 pub(super) fn items(items: Vec<v1::MembershipItem>, act: WriteAct) -> Result<Vec<WriteItem>, Vec<Violation>> {

@@ -15,10 +15,10 @@ use tracing::{info, warn};
 
 use super::{MembershipsParts, message, store_refusal};
 use crate::audit;
-use crate::caller::Caller;
-use crate::gate::Admitted;
-use crate::idempotency::{MAX_KEY, key_digest};
-use crate::refusal;
+use natsgate_api::caller::Caller;
+use natsgate_api::gate::Admitted;
+use natsgate_api::idempotency::{MAX_KEY, key_digest};
+use natsgate_api::refusal;
 
 /// The most memberships that other sources are asked about at once.
 const ASKED_AT_ONCE: usize = 8;

@@ -9,9 +9,9 @@ use tracing::info;
 use super::reach::beyond;
 use super::{Revocations, message, revoking};
 use crate::audit;
-use crate::fields::Fields;
-use crate::gate::Admitted;
-use crate::idempotency::{MAX_KEY, body_digest, key_digest};
+use natsgate_api::fields::Fields;
+use natsgate_api::gate::Admitted;
+use natsgate_api::idempotency::{MAX_KEY, body_digest, key_digest};
 
 /// How many bans a page has unless the request says so.
 const PAGE: u32 = 100;

@@ -10,8 +10,8 @@ use natsgate_core::{
 };
 use tracing::warn;
 
-use crate::idempotency::entry_id;
 use crate::memberships::Relay;
+use natsgate_api::idempotency::entry_id;
 
 /// How much longer than must be bans are kept, for all that is not exact about times.
 const MARGIN: Duration = Duration::from_secs(10 * 60);

@@ -12,11 +12,11 @@ use super::reach::beyond;
 use super::revoker::{Banned, Revocation, RevokeError, Revoked};
 use super::{LONGEST_WAIT, Revocations, answer_by, selector, waiting};
 use crate::audit;
-use crate::caller::Caller;
-use crate::fields::Fields;
-use crate::gate::Admitted;
-use crate::idempotency::{MAX_KEY, key_digest};
-use crate::refusal;
+use natsgate_api::caller::Caller;
+use natsgate_api::fields::Fields;
+use natsgate_api::gate::Admitted;
+use natsgate_api::idempotency::{MAX_KEY, key_digest};
+use natsgate_api::refusal;
 
 /// The longest time that sessions may be closed over.
 const LONGEST_SPREAD: Duration = Duration::from_secs(3600);

@@ -5,7 +5,7 @@ use natsgate_proto::v1;
 use natsgate_proto::v1::selector::Selector as Kind;
 
 use crate::convert;
-use crate::fields::Fields;
+use natsgate_api::fields::Fields;
 
 const MAX_NAME: usize = MembershipWrite::MAX_NAME;
 const MAX_ISSUER: usize = MembershipWrite::MAX_ISSUER;

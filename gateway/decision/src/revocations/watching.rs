@@ -11,10 +11,10 @@ use tonic::{Code, Status};
 
 use super::{Revocations, message, reach};
 use crate::convert;
-use crate::fields::Fields;
-use crate::gate::Admitted;
-use crate::long::{Ending, ends};
-use crate::refusal;
+use natsgate_api::fields::Fields;
+use natsgate_api::gate::Admitted;
+use natsgate_api::long::{Ending, ends};
+use natsgate_api::refusal;
 
 /// How many entries are read at once.
 const BATCH: usize = 256;

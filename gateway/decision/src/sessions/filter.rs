@@ -3,8 +3,8 @@
 use natsgate_core::{MembershipWrite, Reach, SessionKey, SessionRecord};
 use natsgate_proto::v1;
 
-use crate::fields::Fields;
 use crate::revocations::sees;
+use natsgate_api::fields::Fields;
 
 /// The longest text in a filter, in bytes.
 const LONGEST: usize = MembershipWrite::MAX_ISSUER;

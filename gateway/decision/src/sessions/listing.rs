@@ -10,9 +10,9 @@ use tracing::warn;
 
 use super::filter::Filter;
 use super::{Sessions, message};
-use crate::fields::Fields;
-use crate::gate::Admitted;
-use crate::refusal;
+use natsgate_api::fields::Fields;
+use natsgate_api::gate::Admitted;
+use natsgate_api::refusal;
 
 /// How many sessions a page has unless the request says so.
 const PAGE: u32 = 100;

@@ -10,10 +10,10 @@ use tonic::{Code, Status};
 
 use super::filter::Filter;
 use super::{Sessions, message};
-use crate::fields::Fields;
-use crate::gate::Admitted;
-use crate::long::Ending;
-use crate::refusal;
+use natsgate_api::fields::Fields;
+use natsgate_api::gate::Admitted;
+use natsgate_api::long::Ending;
+use natsgate_api::refusal;
 
 /// What is streamed.
 pub(super) type Stream =

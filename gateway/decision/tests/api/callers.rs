@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use natsgate_api::caller::{self, CallerAuthenticator, Scope};
 use natsgate_core::{
     ClaimsStanding, Clock, Concern, Deadline, Freshness, PolicyGeneration, Position, Revision, Unavailable,
 };
-use natsgate_decision::caller::{self, CallerAuthenticator, Scope};
 use natsgate_devkit::{Fault, LogCapture, MockClock, Signature};
 use natsgate_proto::v1::{ListMembershipsRequest, ListMembershipsResponse};
 use secrecy::{ExposeSecret, SecretString};

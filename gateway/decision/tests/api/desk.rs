@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use natsgate_api::{CallerAuthenticator, CallerSettings, Listener};
 use natsgate_core::{
     Ban, Board, Clock, Credential, Deadline, Evidence, Failure, Freshness, Identity, IdentityProvider,
     LogEntry, Membership, MembershipSource, MergedMemberships, Position, Principal, Revision, RevocationFeed,
@@ -14,8 +15,7 @@ use natsgate_decision::revocations::{
     BanKeeping, BanTimes, Revocations, RevocationsLimits, RevocationsParts, Revoker,
 };
 use natsgate_decision::{
-    BanSource, CallerAuthenticator, CallerSettings, CredentialSource, Decider, DeciderLimits, Listener,
-    Pipeline, Relay, Server, Services, Sessions,
+    BanSource, CredentialSource, Decider, DeciderLimits, Pipeline, Relay, Server, Services, Sessions,
 };
 use natsgate_devkit::MockClock;
 use natsgate_policy::Policy;
@@ -245,7 +245,9 @@ impl Desk {
             sessions: Some(Sessions::new(revocations.clone())),
             revocations: Some(revocations.clone()),
         };
-        let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listener = Listener::bind("decision", "127.0.0.1:0".parse().unwrap())
+            .await
+            .unwrap();
         let (address, stop) = (listener.address(), CancellationToken::new());
         let server = Server::new(services, None, positions);
         let serving = server.run(listener, stop.clone());

@@ -20,7 +20,7 @@ const EJECTED_FOR: Duration = Duration::from_millis(500);
 /// The longest it is asked last.
 const LONGEST_EJECTION: Duration = Duration::from_secs(30);
 
-/// How the shim speaks TLS with a decision service.
+/// How the shim speaks TLS with a service.
 #[derive(Clone)]
 pub struct EndpointTls {
     /// The authority of its certificate, PEM; the system's are not trusted.
@@ -33,7 +33,7 @@ pub struct EndpointTls {
 
 /// An address that cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("the decision endpoint {url}: {cause}")]
+#[error("the endpoint {url}: {cause}")]
 pub struct EndpointError {
     /// The URL.
     pub url: String,
@@ -61,23 +61,9 @@ impl Endpoint {
     /// # Errors
     /// [`EndpointError`] for a URL or TLS material that cannot be used.
     pub fn new(url: &str, tls: Option<&EndpointTls>) -> Result<Self, EndpointError> {
-        let fail = |cause| EndpointError {
-            url: url.to_owned(),
-            cause,
-        };
-        let mut endpoint = tonic::transport::Endpoint::from_shared(url.to_owned())
-            .map_err(fail)?
-            .connect_timeout(CONNECT_TIME)
-            .tcp_nodelay(true)
-            // A peer that vanished without a word is noticed here.
-            .http2_keep_alive_interval(Duration::from_secs(5))
-            .keep_alive_timeout(Duration::from_secs(2));
-        if let Some(tls) = tls {
-            endpoint = endpoint.tls_config(tls_config(tls)).map_err(fail)?;
-        }
         Ok(Self {
             url: url.to_owned(),
-            client: DecisionServiceClient::new(endpoint.connect_lazy())
+            client: DecisionServiceClient::new(channel(url, tls)?)
                 .max_decoding_message_size(MOST_BYTES)
                 .max_encoding_message_size(MOST_BYTES),
             failures: Mutex::default(),
@@ -129,6 +115,28 @@ impl Endpoint {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner) = failures;
     }
+}
+
+/// A channel to `url` (`http://host:port`, or `https://` with `tls`), which connects when first used.
+///
+/// # Errors
+/// [`EndpointError`] for a URL or TLS material that cannot be used.
+pub(crate) fn channel(url: &str, tls: Option<&EndpointTls>) -> Result<Channel, EndpointError> {
+    let fail = |cause| EndpointError {
+        url: url.to_owned(),
+        cause,
+    };
+    let mut endpoint = tonic::transport::Endpoint::from_shared(url.to_owned())
+        .map_err(fail)?
+        .connect_timeout(CONNECT_TIME)
+        .tcp_nodelay(true)
+        // A peer that vanished without a word is noticed here.
+        .http2_keep_alive_interval(Duration::from_secs(5))
+        .keep_alive_timeout(Duration::from_secs(2));
+    if let Some(tls) = tls {
+        endpoint = endpoint.tls_config(tls_config(tls)).map_err(fail)?;
+    }
+    Ok(endpoint.connect_lazy())
 }
 
 fn tls_config(tls: &EndpointTls) -> ClientTlsConfig {

@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use natsgate_core::Deadline;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Status};
 use tracing::warn;
 
 use crate::caller::{Caller, CallerAuthenticator, Scope};
 use crate::refusal;
-use crate::service::grpc_timeout;
 
 /// Lets calls in, so many at once.
 #[derive(Clone)]
-pub(crate) struct Gate {
+pub struct Gate {
     callers: Arc<CallerAuthenticator>,
     /// What the calls are about, for the log.
     about: &'static str,
@@ -24,19 +24,20 @@ pub(crate) struct Gate {
 }
 
 /// A call that may go on.
-pub(crate) struct Admitted {
-    pub(crate) caller: Caller,
+pub struct Admitted {
+    /// Who calls.
+    pub caller: Caller,
     /// By when its work must be done.
-    pub(crate) deadline: Deadline,
+    pub deadline: Deadline,
     /// Until when the caller waits at most, if it says so.
-    pub(crate) waits_until: Option<Deadline>,
+    pub waits_until: Option<Deadline>,
     /// Taken as long as this lives.
-    pub(crate) place: OwnedSemaphorePermit,
+    pub place: OwnedSemaphorePermit,
 }
 
 impl Gate {
     /// A gate for calls `about` something: `max_in_flight` at once, each of which may take `max_call_time` at most.
-    pub(crate) fn new(
+    pub fn new(
         callers: Arc<CallerAuthenticator>,
         about: &'static str,
         max_in_flight: usize,
@@ -53,7 +54,7 @@ impl Gate {
     }
 
     /// Finds out who calls, and takes a place.
-    pub(crate) async fn admit<T>(&self, scope: Scope, request: &Request<T>) -> Result<Admitted, Status> {
+    pub async fn admit<T>(&self, scope: Scope, request: &Request<T>) -> Result<Admitted, Status> {
         let waits_until = grpc_timeout(request.metadata()).map(Deadline::after);
         let most = Deadline::after(self.max_call_time);
         let deadline = waits_until.map_or(most, |waits| waits.min(most));
@@ -79,5 +80,46 @@ impl Gate {
             waits_until,
             place,
         })
+    }
+}
+
+/// The caller's `grpc-timeout`: at most eight digits and a unit (gRPC over HTTP/2, "Requests"). tonic enforces it but
+/// does not tell it; the lookups need it.
+pub fn grpc_timeout(metadata: &MetadataMap) -> Option<Duration> {
+    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let value: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(value * 3600)),
+        "M" => Some(Duration::from_secs(value * 60)),
+        "S" => Some(Duration::from_secs(value)),
+        "m" => Some(Duration::from_millis(value)),
+        "u" => Some(Duration::from_micros(value)),
+        "n" => Some(Duration::from_nanos(value)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_callers_timeout_is_read() {
+        let timeout = |text: &str| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("grpc-timeout", text.parse().unwrap());
+            grpc_timeout(&metadata)
+        };
+        assert_eq!(timeout("1500m"), Some(Duration::from_millis(1500)));
+        assert_eq!(timeout("2S"), Some(Duration::from_secs(2)));
+        assert_eq!(timeout("99999999u"), Some(Duration::from_micros(99_999_999)));
+        for bad in ["", "m", "1", "-1S", "123456789S", "1 S", "1.5S", "1X"] {
+            assert_eq!(timeout(bad), None, "{bad:?}");
+        }
+        assert_eq!(grpc_timeout(&MetadataMap::new()), None);
     }
 }

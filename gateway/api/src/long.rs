@@ -14,14 +14,14 @@ use crate::refusal;
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// When a stream ends: with this instance, or with the caller's credentials.
-pub(crate) struct Ending {
+pub struct Ending {
     stop: CancellationToken,
     until: Option<Instant>,
 }
 
 impl Ending {
     /// The end of what `caller` watches, which comes with `stop` at the latest.
-    pub(crate) fn of(caller: &Caller, clock: &dyn Clock, stop: CancellationToken) -> Self {
+    pub fn of(caller: &Caller, clock: &dyn Clock, stop: CancellationToken) -> Self {
         let left = caller
             .until()
             .map(|until| until.duration_since(clock.now()).unwrap_or_default().min(LONGEST));
@@ -32,7 +32,7 @@ impl Ending {
     }
 
     /// An error if it has come.
-    pub(crate) fn check(&self) -> Result<(), Status> {
+    pub fn check(&self) -> Result<(), Status> {
         if self.stop.is_cancelled() {
             return Err(ends());
         }
@@ -43,7 +43,7 @@ impl Ending {
     }
 
     /// Waits until it comes.
-    pub(crate) async fn reached(&self) -> Status {
+    pub async fn reached(&self) -> Status {
         let expires = async {
             match self.until {
                 Some(until) => tokio::time::sleep_until(until).await,
@@ -58,7 +58,7 @@ impl Ending {
 }
 
 /// This instance stops.
-pub(crate) fn ends() -> Status {
+pub fn ends() -> Status {
     refusal::refusal(
         Code::Unavailable,
         "STOPPING",

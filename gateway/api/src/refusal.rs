@@ -10,17 +10,28 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 pub const DOMAIN: &str = "natsgate";
 
 /// An error with `reason` in its details.
-pub(crate) fn refusal(code: Code, reason: &'static str, message: impl Into<String>) -> Status {
+pub fn refusal(code: Code, reason: &'static str, message: impl Into<String>) -> Status {
     Status::with_error_details(code, message, details(reason))
 }
 
+/// The same, with numbers and names for a program to read.
+pub fn refusal_with(
+    code: Code,
+    reason: &'static str,
+    message: impl Into<String>,
+    metadata: HashMap<String, String>,
+) -> Status {
+    let details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
+    Status::with_error_details(code, message, details)
+}
+
 /// An `INVALID_ARGUMENT` that names the fields.
-pub(crate) fn invalid(violations: &[Violation]) -> Status {
+pub fn invalid(violations: &[Violation]) -> Status {
     of_fields(Code::InvalidArgument, "INVALID_REQUEST", violations)
 }
 
 /// An error about fields.
-pub(crate) fn of_fields(code: Code, reason: &'static str, violations: &[Violation]) -> Status {
+pub fn of_fields(code: Code, reason: &'static str, violations: &[Violation]) -> Status {
     let mut details = details(reason);
     let fields: Vec<FieldViolation> = violations
         .iter()
@@ -35,6 +46,6 @@ pub(crate) fn of_fields(code: Code, reason: &'static str, violations: &[Violatio
 }
 
 /// The details that every error has.
-pub(crate) fn details(reason: &'static str) -> ErrorDetails {
+pub fn details(reason: &'static str) -> ErrorDetails {
     ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new())
 }

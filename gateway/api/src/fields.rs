@@ -10,11 +10,11 @@ use crate::refusal;
 
 /// What is wrong so far.
 #[derive(Debug, Default)]
-pub(crate) struct Fields(Vec<Violation>);
+pub struct Fields(Vec<Violation>);
 
 impl Fields {
     /// `field` is wrong.
-    pub(crate) fn say(&mut self, field: impl Into<String>, problem: impl Into<String>) {
+    pub fn say(&mut self, field: impl Into<String>, problem: impl Into<String>) {
         self.0.push(Violation {
             field: field.into(),
             problem: problem.into(),
@@ -22,21 +22,21 @@ impl Fields {
     }
 
     /// `field` must be a text, of `longest` bytes at most.
-    pub(crate) fn text(&mut self, field: &str, text: &str, longest: usize) {
+    pub fn text(&mut self, field: &str, text: &str, longest: usize) {
         if let Some(problem) = text_problem(text, longest) {
             self.say(field, problem);
         }
     }
 
     /// `field` may be left empty.
-    pub(crate) fn optional_text(&mut self, field: &str, text: &str, longest: usize) {
+    pub fn optional_text(&mut self, field: &str, text: &str, longest: usize) {
         if !text.is_empty() {
             self.text(field, text, longest);
         }
     }
 
     /// `field` is a time, `most` at most, or left out.
-    pub(crate) fn duration(
+    pub fn duration(
         &mut self,
         field: &str,
         duration: Option<prost_types::Duration>,
@@ -57,7 +57,7 @@ impl Fields {
     }
 
     /// The size of a page: `size`, or `unless` for 0; `most` at most.
-    pub(crate) fn page_size(&mut self, size: u32, unless: u32, most: u32) -> usize {
+    pub fn page_size(&mut self, size: u32, unless: u32, most: u32) -> usize {
         if size > most {
             self.say("page_size", format!("must be {most} at most"));
         }
@@ -69,7 +69,7 @@ impl Fields {
     ///
     /// # Errors
     /// `INVALID_ARGUMENT`, with what is wrong.
-    pub(crate) fn check(self) -> Result<(), Status> {
+    pub fn check(self) -> Result<(), Status> {
         if self.0.is_empty() {
             Ok(())
         } else {

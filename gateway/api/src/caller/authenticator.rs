@@ -170,7 +170,7 @@ impl CallerAuthenticator {
     }
 
     /// Notes that `caller`, who is known, was refused something beyond its scopes, and why.
-    pub(crate) fn note_denied(&self, extensions: &Extensions, caller: &Caller, detail: &str) {
+    pub fn note_denied(&self, extensions: &Extensions, caller: &Caller, detail: &str) {
         self.denied.fetch_add(1, Ordering::Relaxed);
         tell(extensions, Some(caller), "OUT_OF_REACH", detail);
     }

@@ -48,6 +48,12 @@ pub struct CallerSettings {
     /// The roles in which it may read and write memberships, and that it may revoke. None if left out; `"*"` for all.
     #[serde(default)]
     pub roles: Vec<String>,
+    /// The NATS accounts, by the names that are configured for them, that it may see and change. None if left out; `"*"` for all.
+    #[serde(default)]
+    pub accounts: Vec<String>,
+    /// The clusters whose system connection it may lend the account writer. None if left out; `"*"` for all.
+    #[serde(default)]
+    pub clusters: Vec<String>,
 }
 
 /// A name in a client certificate. Exactly one of the three is given.
@@ -98,6 +104,8 @@ pub(super) struct Known {
     pub(super) token: Option<TokenBinding>,
     pub(super) scopes: BTreeSet<Scope>,
     pub(super) reach: Reach,
+    pub(super) accounts: Names,
+    pub(super) clusters: Names,
 }
 
 /// The one name a certificate must have.
@@ -211,12 +219,29 @@ fn ready(at: &str, one: &CallerSettings, providers: &[String]) -> Result<Known, 
             "must name whose people the caller may revoke and see the sessions of, since it has a scope for that; \"*\" for all",
         ));
     }
+    let accounts = names(&format!("{at}.accounts"), &one.accounts)?;
+    let about_accounts = [Scope::AccountsRead, Scope::AccountsWrite];
+    if about_accounts.iter().any(|scope| scopes.contains(scope)) && accounts == Names::none() {
+        return Err(wrong(
+            &format!("{at}.accounts"),
+            "must name the accounts the caller may see and change, since it has a scope for that; \"*\" for all",
+        ));
+    }
+    let clusters = names(&format!("{at}.clusters"), &one.clusters)?;
+    if scopes.contains(&Scope::AccountsLink) && clusters == Names::none() {
+        return Err(wrong(
+            &format!("{at}.clusters"),
+            "must name the clusters whose system connection the caller may lend, since it has the scope for that; \"*\" for all",
+        ));
+    }
     Ok(Known {
         name: one.name.clone(),
         certificate: certificate.transpose()?,
         token: one.token.clone(),
         scopes,
         reach,
+        accounts,
+        clusters,
     })
 }
 

@@ -65,7 +65,7 @@ impl Caller {
     }
 
     /// When its credentials end, as far as that matters to a call that goes on for long.
-    pub(crate) fn until(&self) -> Option<SystemTime> {
+    pub fn until(&self) -> Option<SystemTime> {
         match &self.0 {
             Kind::Local | Kind::Anyone => None,
             Kind::Named { until, .. } => *until,
@@ -105,6 +105,22 @@ impl Caller {
             Kind::Named { known, .. } => {
                 self.may(Scope::MembershipsWrite) && known.reach.covers(principal, membership)
             }
+        }
+    }
+
+    /// Whether it may see and change the account of this configured name, as far as its scopes go.
+    pub fn may_account(&self, name: &str) -> bool {
+        match &self.0 {
+            Kind::Local | Kind::Anyone => false,
+            Kind::Named { known, .. } => known.accounts.contain(name),
+        }
+    }
+
+    /// Whether it may lend the system connection of the cluster of this name.
+    pub fn may_link(&self, cluster: &str) -> bool {
+        match &self.0 {
+            Kind::Local | Kind::Anyone => false,
+            Kind::Named { known, .. } => self.may(Scope::AccountsLink) && known.clusters.contain(cluster),
         }
     }
 

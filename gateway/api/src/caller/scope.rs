@@ -24,16 +24,28 @@ pub enum Scope {
     /// List and watch sessions.
     #[serde(rename = "natsgate.sessions.read")]
     SessionsRead,
+    /// See accounts, and what a change would do to them.
+    #[serde(rename = "natsgate.accounts.read")]
+    AccountsRead,
+    /// Change accounts.
+    #[serde(rename = "natsgate.accounts.write")]
+    AccountsWrite,
+    /// Lend the account writer the system connection of a cluster: a shim.
+    #[serde(rename = "natsgate.accounts.link")]
+    AccountsLink,
 }
 
 impl Scope {
     /// All there are.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::Authorize,
         Self::MembershipsRead,
         Self::MembershipsWrite,
         Self::Revoke,
         Self::SessionsRead,
+        Self::AccountsRead,
+        Self::AccountsWrite,
+        Self::AccountsLink,
     ];
 
     /// Its name.
@@ -44,6 +56,9 @@ impl Scope {
             Self::MembershipsWrite => "natsgate.memberships.write",
             Self::Revoke => "natsgate.revoke",
             Self::SessionsRead => "natsgate.sessions.read",
+            Self::AccountsRead => "natsgate.accounts.read",
+            Self::AccountsWrite => "natsgate.accounts.write",
+            Self::AccountsLink => "natsgate.accounts.link",
         }
     }
 

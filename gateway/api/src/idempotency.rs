@@ -5,15 +5,15 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 
 /// The longest idempotency key, in bytes.
-pub(crate) const MAX_KEY: usize = 128;
+pub const MAX_KEY: usize = 128;
 
 /// A digest of a request, by which a repetition is told from another request.
-pub(crate) fn body_digest(request: &impl Message) -> [u8; 32] {
+pub fn body_digest(request: &impl Message) -> [u8; 32] {
     Sha256::digest(request.encode_to_vec()).into()
 }
 
 /// A digest of the caller's key: another caller's same key, and the same key for another method, are others.
-pub(crate) fn key_digest(caller: &str, method: &str, key: &str) -> [u8; 32] {
+pub fn key_digest(caller: &str, method: &str, key: &str) -> [u8; 32] {
     let mut hash = Sha256::new();
     for part in [caller, method, key] {
         // The length first, so that no two lists of parts read the same.
@@ -24,7 +24,7 @@ pub(crate) fn key_digest(caller: &str, method: &str, key: &str) -> [u8; 32] {
 }
 
 /// The name of the log entry that a call with this key makes: a repetition finds it by that.
-pub(crate) fn entry_id(key: &[u8; 32]) -> EntryId {
+pub fn entry_id(key: &[u8; 32]) -> EntryId {
     let mut id = [0; 16];
     for (to, from) in id.iter_mut().zip(key) {
         *to = *from;
