@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use natsgate_accounts::plan::{CAP, Circumstances, Sessions};
-use natsgate_accounts::{ManagedAccount, Plan};
+use natsgate_accounts::{ManagedAccount, Operation, Plan};
 use natsgate_core::{Clock, SystemClock};
 
 use super::{note, say};
@@ -37,6 +37,10 @@ enum What {
     Push(PushArguments),
     /// Move sessions from templates' older generations to the newest, at a pace, and take out the keys that have none left
     Drain(DrainArguments),
+    /// Give every template a key of the newest root secret, beside the one it has; then drain
+    Rotate(Which),
+    /// Emergency: revoke all user JWTs of the account that were issued up to now, break-glass users' too, by one push and without the callout
+    Revoke(RevokeArguments),
 }
 
 /// Which account.
@@ -88,6 +92,15 @@ struct DrainArguments {
     over: std::time::Duration,
 }
 
+#[derive(Args)]
+struct RevokeArguments {
+    #[command(flatten)]
+    which: Which,
+    /// Yes: everybody of the account is disconnected, and whoever has a user JWT from before needs a new one
+    #[arg(long, required = true)]
+    everyone: bool,
+}
+
 /// Runs.
 ///
 /// # Errors
@@ -98,6 +111,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         What::Plan(arguments) => plan(arguments).map(|()| ExitCode::SUCCESS),
         What::Push(arguments) => push::run(&arguments.changes, &arguments.which),
         What::Drain(arguments) => drain::run(&arguments.which, arguments.over),
+        What::Rotate(which) => push::push(vec![Operation::Rotate], false, which),
+        What::Revoke(arguments) => {
+            let up_to = SystemClock.unix_seconds();
+            push::push(vec![Operation::RevokeEveryone { up_to }], false, &arguments.which)
+        }
     }
 }
 

@@ -19,10 +19,10 @@ mod site;
 
 use natsgate_accounts::plan::{CAP, Circumstances, Server, Sessions};
 use natsgate_accounts::{
-    DefaultPermissions, Generation, Operation, Plan, PlanError, ServerVersion, Template,
+    DefaultPermissions, Generation, ManagedAccount, Operation, Plan, PlanError, ServerVersion, Template,
 };
 use natsgate_claims::UserBody;
-use natsgate_core::{AccountServers, Limits};
+use natsgate_core::{AccountAtServer, AccountServers, Limits};
 use natsgate_devkit::NatsVersion;
 
 use site::{DONE, Session, Site, credentials, member, name, now, permissions, reaches, soon, until};
@@ -158,6 +158,44 @@ async fn the_life_of_a_live_default() {
             assert_eq!(session.disconnects(), 0, "{version}");
         }
         assert_eq!(alice.client.server_info().client_id, connection, "{version}");
+    }
+}
+
+/// It takes pushes of accounts that it has loaded, and passes over others, though it has an old copy of them: that one it loads when somebody
+/// comes, and is told by the next push. It answers nobody who looks accounts up.
+#[tokio::test]
+async fn a_server_whose_resolver_only_caches_has_what_is_pushed_once_it_has_loaded_the_account() {
+    for version in NatsVersion::ALL {
+        let site = Site::with(version, 2, 1).await;
+        let mut account = site.read().await;
+        let put = |account: &mut ManagedAccount, subjects: &[&str]| {
+            account.put_template(&member(subjects)).unwrap();
+        };
+        put(&mut account, &["projects.{{tag(project)}}.in.>"]);
+        site.push(&account).await;
+        let roster = site.at_servers.roster(soon()).await.unwrap();
+        let caching = roster.iter().find(|one| one.name == "n1").unwrap();
+        let there = async || {
+            let asked = site.at_servers.in_force(&caching.id, site.keys.account(), soon());
+            asked.await.unwrap()
+        };
+        assert_eq!(there().await, AccountAtServer::NotLoaded, "{version}");
+        let alice = site.mint(&account, "member", "apollo");
+        assert!(site.connect_to(1, &alice).await.is_err(), "{version}");
+        let old = there().await;
+        assert!(matches!(old, AccountAtServer::InForce(_)), "{version}");
+        // Which the writer sees, and pushes again.
+        site.push(&account).await;
+        assert_ne!(there().await, old, "{version}");
+        let session = site.connect_to(1, &alice).await.unwrap();
+        assert!(
+            session.may_publish("projects.apollo.in.a", &site).await,
+            "{version}"
+        );
+        put(&mut account, &["projects.{{tag(project)}}.in.>", "news.>"]);
+        site.push(&account).await;
+        let alice = site.mint(&account, "member", "apollo");
+        site.connect_to(1, &alice).await.unwrap();
     }
 }
 

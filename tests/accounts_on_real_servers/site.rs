@@ -51,14 +51,20 @@ pub fn now() -> i64 {
 }
 
 impl Site {
+    /// One server; of the newest version three.
     pub async fn start(version: NatsVersion) -> Self {
+        let count = if version == NatsVersion::default() { 3 } else { 1 };
+        Self::with(version, count, 0).await
+    }
+
+    /// So many servers, of which the last `caching` only cache account JWTs.
+    pub async fn with(version: NatsVersion, count: usize, caching: usize) -> Self {
         let options = OperatorModeOptions {
             full_resolver: true,
             ..OperatorModeOptions::default()
         };
         let mode = OperatorMode::generate(options).unwrap();
         let mut servers: Vec<NatsServer> = Vec::new();
-        let count = if version == NatsVersion::default() { 3 } else { 1 };
         for number in 0..count {
             let routes = servers.iter().filter_map(NatsServer::cluster_url);
             let cluster = ClusterOptions {
@@ -68,7 +74,11 @@ impl Site {
             let options = NatsServerOptions {
                 version,
                 name: Some(format!("n{number}")),
-                config: mode.server_config(),
+                config: if number + caching < count {
+                    mode.server_config()
+                } else {
+                    mode.caching_server_config()
+                },
                 cluster: (count > 1).then_some(cluster),
                 ..NatsServerOptions::default()
             };
@@ -181,6 +191,14 @@ impl Site {
     }
 
     pub async fn connect(&self, credentials: &Credentials) -> Result<Session, async_nats::ConnectError> {
+        self.connect_to(0, credentials).await
+    }
+
+    pub async fn connect_to(
+        &self,
+        server: usize,
+        credentials: &Credentials,
+    ) -> Result<Session, async_nats::ConnectError> {
         let events = Arc::new(Events::default());
         let told = Arc::clone(&events);
         let client = ConnectOptions::with_credentials(&credentials.format())
@@ -193,7 +211,7 @@ impl Site {
             })
             .connection_timeout(PATIENCE)
             .reconnect_delay_callback(|_| Duration::from_millis(50))
-            .connect(self.servers[0].client_url())
+            .connect(self.servers[server].client_url())
             .await?;
         Ok(Session { client, events })
     }

@@ -11,7 +11,8 @@ use natsgate_core::{AccountServers, Clock, Deadline, SystemClock};
 use secrecy::ExposeSecret;
 
 use crate::harness::{
-    Cluster, Folder, Gateway, Keys, Mode, PATIENCE, SHIM_READY, alice, command, decision_section, provider,
+    Cluster, Folder, Gateway, Keys, Mode, PATIENCE, ROOT_SECRET, SHIM_READY, alice, command,
+    decision_section, provider,
 };
 use crate::written_rights::{POLICY, Writer, connect_until};
 
@@ -259,4 +260,87 @@ async fn what_cannot_be_pushed_is_refused_with_the_mend() {
     let path = folder.write("changes.yaml", &changes);
     let output = account(folder.path(), &["push", path.to_str().unwrap()]).await;
     says(&text(&output.stderr), &["another process has it open"]);
+}
+
+#[tokio::test]
+async fn a_root_secret_is_exchanged_under_a_session() {
+    let provider = provider().await;
+    let cluster = Cluster::start(Mode::OperatorWithPushes, false).await;
+    let before = Folder::new(&config(&cluster));
+    let changes = member("'projects.{{tag(project)}}.>'");
+    push(&before, &changes).await;
+
+    // Every shim first, then the writer.
+    let both = config(&cluster).replace(
+        &format!("['{ROOT_SECRET}']"),
+        &format!("['another secret for this test, 32 bytes', '{ROOT_SECRET}']"),
+    );
+    assert_ne!(both, config(&cluster));
+    let gateway = Folder::new(&format!("{both}{}", decision_section(provider.issuer(), None)));
+    gateway.write("policy.yaml", POLICY);
+    let _gateway = Gateway::start_in(gateway, "all", SHIM_READY).await;
+    let watcher = &cluster.break_glass().await;
+    let token = provider.issue(alice()).unwrap();
+    let session = connect_until(&cluster, &token, async |_| true).await;
+
+    let folder = Folder::new(&both);
+    // What is wanted is known to the writer that there was.
+    let kept = std::fs::copy(
+        before.path().join("accounts.redb"),
+        folder.path().join("accounts.redb"),
+    );
+    kept.unwrap();
+    let said = done(account(folder.path(), &["rotate"]).await);
+    says(
+        &said,
+        &["generation 2 beside 1", "1 sessions of older generations"],
+    );
+    let (said, _) = tokio::join!(
+        async { done(account(folder.path(), &["drain", "--over=0s"]).await) },
+        session.event(|event| matches!(event, Event::Disconnected))
+    );
+    says(&said, &["removed: the key natsgate.member.1"]);
+    session.event(|event| matches!(event, Event::Connected)).await;
+    assert!(session.may_publish("projects.apollo.in.a", watcher).await);
+    says(
+        &done(account(folder.path(), &["rotate"]).await),
+        &["nothing changes"],
+    );
+}
+
+#[tokio::test]
+async fn everybody_of_an_account_is_revoked_by_one_push() {
+    let provider = provider().await;
+    let cluster = Cluster::start(Mode::OperatorWithPushes, false).await;
+    let folder = Folder::new(&config(&cluster));
+    let gateway = Folder::new(&format!(
+        "{}{}",
+        config(&cluster),
+        decision_section(provider.issuer(), None)
+    ));
+    gateway.write("policy.yaml", POLICY);
+    let _gateway = Gateway::start_in(gateway, "all", SHIM_READY).await;
+    push(&folder, &member("'projects.{{tag(project)}}.>'")).await;
+    let token = provider.issue(alice()).unwrap();
+    let session = connect_until(&cluster, &token, async |_| true).await;
+    cluster.break_glass().await;
+
+    let output = account(folder.path(), &["revoke"]).await;
+    assert_eq!(output.status.code(), Some(64), "it asks whether that is meant");
+    let (said, ()) = tokio::join!(
+        async { done(account(folder.path(), &["revoke", "--everyone"]).await) },
+        async {
+            let revoked = |event: &Event| {
+                matches!(event, Event::ServerError(error)
+                    if error.to_string().to_lowercase().contains("authentication revoked"))
+            };
+            session.event(revoked).await;
+            session.event(|event| matches!(event, Event::Disconnected)).await;
+        }
+    );
+    says(&said, &["in force"]);
+    // Whoever asks the callout gets a JWT of now, this client by itself; whoever has one of before is out for good.
+    session.event(|event| matches!(event, Event::Connected)).await;
+    let options = cluster.break_glass_options();
+    assert!(options.connect(cluster.nats.client_url()).await.is_err());
 }

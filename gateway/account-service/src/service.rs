@@ -15,6 +15,7 @@ use natsgate_accounts::writer::{Once, Request as Wanted};
 use natsgate_api::fields::Fields;
 use natsgate_api::idempotency::{MAX_KEY, body_digest, key_digest};
 use natsgate_api::{Admitted, Caller, CallerAuthenticator, Gate, Scope, audit, refusal};
+use natsgate_core::Clock;
 use natsgate_proto::v1;
 use natsgate_proto::v1::account_service_server::{AccountService, AccountServiceServer};
 use tokio_util::task::TaskTracker;
@@ -53,6 +54,8 @@ pub struct AccountsParts {
     pub keepers: Vec<Arc<Keeper>>,
     /// Knows who calls.
     pub callers: Arc<CallerAuthenticator>,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
     /// Bounds.
     pub limits: AccountsLimits,
 }
@@ -62,6 +65,7 @@ pub struct AccountsParts {
 pub struct Accounts {
     keepers: Arc<BTreeMap<String, Arc<Keeper>>>,
     callers: Arc<CallerAuthenticator>,
+    clock: Arc<dyn Clock>,
     gate: Gate,
     /// What is under way. It goes on though its caller does not wait for it.
     tasks: TaskTracker,
@@ -85,6 +89,7 @@ impl Accounts {
         let AccountsParts {
             keepers,
             callers,
+            clock,
             limits,
         } = parts;
         let named = keepers
@@ -99,6 +104,7 @@ impl Accounts {
                 limits.max_call_time,
             ),
             callers,
+            clock,
             tasks: TaskTracker::new(),
         }
     }
@@ -296,7 +302,7 @@ impl AccountService for Accounts {
         let admitted = self.gate.admit(Scope::AccountsWrite, &request).await?;
         let (_, extensions, request) = request.into_parts();
         let mut fields = Fields::default();
-        let operations = request::changes(request.changes.as_ref(), &mut fields);
+        let operations = request::changes(request.changes.as_ref(), self.clock.unix_seconds(), &mut fields);
         let body = body_digest(&v1::PushAccountRequest {
             idempotency_key: String::new(),
             ..request.clone()
@@ -325,7 +331,7 @@ impl AccountService for Accounts {
         let admitted = self.gate.admit(Scope::AccountsRead, &request).await?;
         let (_, extensions, request) = request.into_parts();
         let mut fields = Fields::default();
-        let operations = request::changes(request.changes.as_ref(), &mut fields);
+        let operations = request::changes(request.changes.as_ref(), self.clock.unix_seconds(), &mut fields);
         fields.check()?;
         let keeper = self.keeper(&admitted.caller, &extensions, &request.account)?;
         let wanted = Wanted {

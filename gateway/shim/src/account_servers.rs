@@ -5,6 +5,7 @@
 //! whoever has to know asks each (`in_force`): it tells what is applied, not merely what is kept.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::{Client, Message, Subscriber};
@@ -24,6 +25,8 @@ const QUIET: Duration = Duration::from_millis(300);
 /// The servers that a connection into the system account reaches.
 pub struct SystemAccountServers {
     system: Client,
+    /// How many said that they are there when that was asked last; 0 before.
+    there: AtomicUsize,
 }
 
 #[derive(Deserialize)]
@@ -40,6 +43,16 @@ struct Answer<T> {
     server: About,
     data: Option<T>,
     error: Option<Refusal>,
+}
+
+#[derive(Deserialize)]
+struct Stats {
+    statsz: Known,
+}
+
+#[derive(Deserialize)]
+struct Known {
+    active_servers: usize,
 }
 
 #[derive(Deserialize)]
@@ -62,7 +75,10 @@ struct AccountDetail {
 impl SystemAccountServers {
     /// The servers that `system`, a connection into the system account, reaches.
     pub fn new(system: Client) -> Self {
-        Self { system }
+        Self {
+            system,
+            there: AtomicUsize::new(0),
+        }
     }
 
     /// The servers that are there, asked for twice: one that answers late the first time does so the second.
@@ -120,13 +136,14 @@ impl SystemAccountServers {
         Ok(found)
     }
 
-    /// Asks all servers; returns their answers until `expected` have come, none has for a moment, or `deadline`.
+    /// Asks all servers; returns their answers until they are `enough`, `deadline`, or, if it is not `patient`, none has come for a moment.
     async fn ask_all(
         &self,
         doing: &str,
         subject: String,
         body: bytes::Bytes,
-        expected: Option<usize>,
+        patient: bool,
+        enough: impl Fn(&[Message]) -> bool + Send,
         deadline: Deadline,
     ) -> Result<Vec<Message>, AccountServersError> {
         let failed = |cause: String| failed(doing, cause);
@@ -141,9 +158,8 @@ impl SystemAccountServers {
             .await
             .map_err(|error| failed(error.to_string()))?;
         let mut heard = Vec::new();
-        while expected.is_none_or(|expected| heard.len() < expected) {
-            // Without a number to wait for, silence after the first answer ends it.
-            let until = if heard.is_empty() || expected.is_some() {
+        while !enough(&heard) {
+            let until = if heard.is_empty() || patient {
                 deadline
             } else {
                 deadline.or_sooner(QUIET)
@@ -163,6 +179,12 @@ impl SystemAccountServers {
     }
 }
 
+/// How many servers the one that gave this answer knows of, itself included; as good as endless if it does not say.
+fn servers_known_to(answer: &Message) -> usize {
+    let stats: Option<Stats> = serde_json::from_slice(&answer.payload).ok();
+    stats.map_or(usize::MAX, |stats| stats.statsz.active_servers)
+}
+
 fn failed(doing: &str, cause: String) -> AccountServersError {
     AccountServersError {
         doing: doing.to_owned(),
@@ -180,7 +202,10 @@ impl AccountServers for SystemAccountServers {
     async fn roster(&self, deadline: Deadline) -> Result<Vec<ServerIdentity>, AccountServersError> {
         let doing = "asking which servers there are";
         let subject = "$SYS.REQ.SERVER.PING.STATSZ".to_owned();
-        let answers = self.ask_all(doing, subject, "".into(), None, deadline).await?;
+        let all = |heard: &[Message]| heard.iter().any(|answer| heard.len() >= servers_known_to(answer));
+        let answers = self
+            .ask_all(doing, subject, "".into(), false, all, deadline)
+            .await?;
         let mut servers = Vec::with_capacity(answers.len());
         for answer in &answers {
             let answer: Answer<serde::de::IgnoredAny> = read(doing, answer)?;
@@ -195,13 +220,19 @@ impl AccountServers for SystemAccountServers {
             return Err(failed(doing, cause.to_owned()));
         }
         servers.sort_by(|one, other| (&one.name, &one.id).cmp(&(&other.name, &other.id)));
+        self.there.store(servers.len(), Ordering::Relaxed);
         Ok(servers)
     }
 
     async fn look_up(&self, account: &str, deadline: Deadline) -> Result<Vec<String>, AccountServersError> {
         let doing = "looking an account up in the servers' resolvers";
         let subject = format!("$SYS.REQ.ACCOUNT.{account}.CLAIMS.LOOKUP");
-        let answers = self.ask_all(doing, subject, "".into(), None, deadline).await?;
+        // Not all of them keep account JWTs.
+        let there = self.there.load(Ordering::Relaxed);
+        let all = |heard: &[Message]| there > 0 && heard.len() >= there;
+        let answers = self
+            .ask_all(doing, subject, "".into(), false, all, deadline)
+            .await?;
         if answers.is_empty() {
             let cause = "no server answered: only a resolver of the type `full` does";
             return Err(failed(doing, cause.to_owned()));
@@ -253,9 +284,8 @@ impl AccountServers for SystemAccountServers {
         let doing = "pushing an account to the servers";
         let subject = "$SYS.REQ.CLAIMS.UPDATE".to_owned();
         let body = jwt.to_owned().into();
-        let answers = self
-            .ask_all(doing, subject, body, Some(expected), deadline)
-            .await?;
+        let all = |heard: &[Message]| heard.len() >= expected;
+        let answers = self.ask_all(doing, subject, body, true, all, deadline).await?;
         if answers.is_empty() {
             let cause = "no server answered: may the system user publish on $SYS.REQ.CLAIMS.UPDATE, and is the resolver one that \
                          takes pushes (`full` or `cache`)?";

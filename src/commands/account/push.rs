@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use natsgate_accounts::Operation;
 use natsgate_accounts::plan::DefaultsEffect;
 use natsgate_accounts::writer::{Report, Request, Standing, Writer, WriterError};
 use natsgate_core::Deadline;
@@ -27,7 +28,19 @@ const RELEASE_TIME: Duration = Duration::from_secs(2);
 /// # Errors
 /// What is wrong, or why it was not pushed.
 pub(super) fn run(changes: &Changes, which: &Which) -> anyhow::Result<ExitCode> {
-    let operations = account_changes::load(&changes.changes)?;
+    push(
+        account_changes::load(&changes.changes)?,
+        changes.may_reconnect,
+        which,
+    )
+}
+
+/// Pushes `operations`, as [`run`] does.
+pub(super) fn push(
+    operations: Vec<Operation>,
+    may_reconnect: bool,
+    which: &Which,
+) -> anyhow::Result<ExitCode> {
     let configured = Configured::load(which)?;
     lifecycle::block_on(async {
         let site = Site::reach(configured).await?;
@@ -36,7 +49,7 @@ pub(super) fn run(changes: &Changes, which: &Which) -> anyhow::Result<ExitCode> 
             operations,
             sessions: site.sessions().await?,
             max_payload: site.max_payload(),
-            may_reconnect: changes.may_reconnect,
+            may_reconnect,
             once: None,
         };
         let pushed = writer.push(&request, Deadline::after(PUSH_TIME)).await;

@@ -177,6 +177,7 @@ impl AccountsConfig {
         Ok(Accounts::new(AccountsParts {
             keepers,
             callers: Arc::clone(&site.callers),
+            clock: Arc::clone(&site.clock),
             limits: AccountsLimits::default(),
         }))
     }

@@ -52,10 +52,13 @@ pub(super) fn retire(field: &str, text: &str, fields: &mut Fields) -> Option<Ope
     name(field, text, fields).map(Operation::RetireTemplate)
 }
 
-/// All of `changes`.
-pub(super) fn changes(changes: Option<&v1::AccountChanges>, fields: &mut Fields) -> Vec<Operation> {
+/// All of `changes`, asked for at `now` (seconds since the Unix epoch).
+pub(super) fn changes(changes: Option<&v1::AccountChanges>, now: i64, fields: &mut Fields) -> Vec<Operation> {
     let Some(changes) = changes else { return Vec::new() };
     let mut operations = Vec::new();
+    if changes.rotate_keys {
+        operations.push(Operation::Rotate);
+    }
     for (field, count) in [
         ("changes.put_templates", changes.put_templates.len()),
         ("changes.retire_templates", changes.retire_templates.len()),
@@ -92,6 +95,9 @@ pub(super) fn changes(changes: Option<&v1::AccountChanges>, fields: &mut Fields)
                 Some(Err(why)) => fields.say(field, why.to_string()),
             }
         }
+    }
+    if changes.revoke_everyone {
+        operations.push(Operation::RevokeEveryone { up_to: now });
     }
     operations
 }

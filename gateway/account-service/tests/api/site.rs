@@ -292,6 +292,7 @@ impl Site {
         let accounts = Accounts::new(AccountsParts {
             keepers: vec![Arc::clone(&keeper)],
             callers: Arc::clone(&callers),
+            clock: clock.clone(),
             limits: AccountsLimits::default(),
         });
         let link = ClusterLinks::new(LinkParts {

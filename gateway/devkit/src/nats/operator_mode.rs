@@ -207,8 +207,21 @@ impl OperatorMode {
         self.accounts.iter().find(|account| account.name == name)
     }
 
+    /// As [`Self::server_config`], but with a resolver that only caches what the others keep.
+    pub fn caching_server_config(&self) -> String {
+        self.config_with("resolver: { type: cache, dir: \"{{store_dir}}/accounts\", ttl: \"1h\" }")
+    }
+
     /// The configuration text for [`NatsServerOptions`](crate::NatsServerOptions).
     pub fn server_config(&self) -> String {
+        self.config_with(if self.full_resolver {
+            "resolver: { type: full, dir: \"{{store_dir}}/accounts\", allow_delete: true }"
+        } else {
+            "resolver: MEMORY"
+        })
+    }
+
+    fn config_with(&self, resolver: &str) -> String {
         let mut preload = vec![
             (self.system_account.public_key(), &self.system_jwt),
             (self.callout_account.public_key(), &self.callout_jwt),
@@ -222,11 +235,6 @@ impl OperatorMode {
             .iter()
             .map(|(key, jwt)| format!("  {key}: {jwt}\n"))
             .collect();
-        let resolver = if self.full_resolver {
-            "resolver: { type: full, dir: \"{{store_dir}}/accounts\", allow_delete: true }"
-        } else {
-            "resolver: MEMORY"
-        };
         let mut lines = vec![
             format!("operator: {}", self.operator_jwt),
             format!("system_account: {}", self.system_account.public_key()),
