@@ -1,5 +1,6 @@
 //! `natsgate account`: templates and default permissions in an account's JWT.
 
+mod create;
 mod drain;
 mod push;
 mod site;
@@ -37,6 +38,8 @@ enum What {
     Push(PushArguments),
     /// Move sessions from templates' older generations to the newest, at a pace, and take out the keys that have none left
     Drain(DrainArguments),
+    /// Make an account that no server knows, of the public key in shim.accounts
+    Create(Which),
     /// Give every template a key of the newest root secret, beside the one it has; then drain
     Rotate(Which),
     /// Emergency: revoke all user JWTs of the account that were issued up to now, break-glass users' too, by one push and without the callout
@@ -111,6 +114,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         What::Plan(arguments) => plan(arguments).map(|()| ExitCode::SUCCESS),
         What::Push(arguments) => push::run(&arguments.changes, &arguments.which),
         What::Drain(arguments) => drain::run(&arguments.which, arguments.over),
+        What::Create(which) => create::run(which),
         What::Rotate(which) => push::push(vec![Operation::Rotate], false, which),
         What::Revoke(arguments) => {
             let up_to = SystemClock.unix_seconds();

@@ -344,3 +344,29 @@ async fn everybody_of_an_account_is_revoked_by_one_push() {
     let options = cluster.break_glass_options();
     assert!(options.connect(cluster.nats.client_url()).await.is_err());
 }
+
+#[tokio::test]
+async fn an_account_that_nobody_knows_is_made_once() {
+    let cluster = Cluster::start(Mode::OperatorWithPushes, false).await;
+    let Keys::Operator(mode) = &cluster.keys else {
+        unreachable!("operator mode")
+    };
+    let key = natsgate_claims::KeyPair::generate(natsgate_claims::Role::Account).unwrap();
+    let own = mode.account("APP").unwrap().key.public_key();
+    let folder = Folder::new(&config(&cluster).replace(own, key.public_key()));
+    let changes = folder.write("changes.yaml", &member("'news.>'"));
+    let changes = changes.to_str().unwrap();
+    let output = account(folder.path(), &["push", changes]).await;
+    assert!(!output.status.success());
+    says(&text(&output.stderr), &["natsgate account create"]);
+
+    let said = done(account(folder.path(), &["create"]).await);
+    says(&said, &[key.public_key(), "on 1 of 1 servers"]);
+    let output = account(folder.path(), &["create"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    says(&text(&output.stderr), &["is there already"]);
+    says(
+        &done(account(folder.path(), &["push", changes]).await),
+        &["template member: new, generation 1"],
+    );
+}

@@ -123,8 +123,8 @@ struct Page {
 #[derive(Deserialize)]
 struct PageData {
     total: usize,
-    #[serde(default)]
-    connections: Vec<Listed>,
+    /// `null` from a server that has not loaded the account: nobody of it is there.
+    connections: Option<Vec<Listed>>,
 }
 
 #[derive(Deserialize)]
@@ -501,8 +501,9 @@ async fn list_once(
         let Some(data) = page.data else {
             return Err("the server's answer has no list".into());
         };
+        let connections = data.connections.unwrap_or_default();
         let last = list.connections.last().map(|connection| connection.cid);
-        let first = data.connections.first().map(|connection| connection.cid);
+        let first = connections.first().map(|connection| connection.cid);
         // Without a connection that both pages have, some may be in neither.
         if let (Some(last), Some(first)) = (last, first)
             && first > last
@@ -510,9 +511,8 @@ async fn list_once(
         {
             return Ok(None);
         }
-        let count = data.connections.len();
-        let new = data
-            .connections
+        let count = connections.len();
+        let new = connections
             .into_iter()
             .filter(|one| last.is_none_or(|last| one.cid > last));
         list.connections.extend(new);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use natsgate_accounts::plan::{Server, Sessions};
 use natsgate_accounts::writer::{Writer, WriterParts};
-use natsgate_accounts::{ManagedAccount, ScopedKeys};
+use natsgate_accounts::{ManagedAccount, OperatorSigner, ScopedKeys};
 use natsgate_core::{AccountServers, Clock, Deadline, ServerIdentity, SystemClock};
 use natsgate_shim::evict::Evictor;
 use natsgate_shim::nats::connect_now;
@@ -25,6 +25,7 @@ const SERVERS_TIME: Duration = Duration::from_secs(10);
 /// What the configuration says.
 pub struct Configured {
     settings: ShimSettings,
+    name: String,
     keys: Arc<ScopedKeys>,
     accounts: Option<AccountsConfig>,
     base: PathBuf,
@@ -44,9 +45,10 @@ impl Configured {
             )
         })?;
         let settings = shim.settings(&loaded.base)?;
-        let keys = keys(&settings, which.account.as_deref())?;
+        let (name, keys) = keys(&settings, which.account.as_deref())?;
         Ok(Self {
             settings,
+            name,
             keys,
             accounts: loaded.config.accounts,
             base: loaded.base,
@@ -78,8 +80,8 @@ impl Configured {
     }
 }
 
-/// The keys of the account `named`, or of the only one there is.
-fn keys(settings: &ShimSettings, named: Option<&str>) -> Result<Arc<ScopedKeys>, Problem> {
+/// Name and keys of the account `named`, or of the only one there is.
+fn keys(settings: &ShimSettings, named: Option<&str>) -> Result<(String, Arc<ScopedKeys>), Problem> {
     let names = || {
         let names = settings.accounts.iter().map(|account| account.name.as_str());
         names.collect::<Vec<&str>>().join(", ")
@@ -103,7 +105,7 @@ fn keys(settings: &ShimSettings, named: Option<&str>) -> Result<Arc<ScopedKeys>,
             "servers without an operator have no account JWTs; templates take operator_mode",
         )
     })?;
-    Ok(Arc::clone(&signer.scoped))
+    Ok((account.name.clone(), Arc::clone(&signer.scoped)))
 }
 
 /// The servers, reached.
@@ -177,7 +179,7 @@ impl Site {
         match accounts.into_iter().max_by_key(ManagedAccount::issued_at) {
             Some(account) => Ok(account),
             None => bail!(
-                "no nats-server knows the account {}; push its JWT first",
+                "no nats-server knows the account {}; make it with natsgate account create, or push its JWT",
                 self.key()
             ),
         }
@@ -226,19 +228,41 @@ impl Site {
         })
     }
 
+    /// The account's configured name.
+    pub fn name(&self) -> &str {
+        &self.configured.name
+    }
+
+    /// The account's keys.
+    pub fn keys(&self) -> Arc<ScopedKeys> {
+        Arc::clone(&self.configured.keys)
+    }
+
+    /// Who signs.
+    ///
+    /// # Errors
+    /// The configuration says nothing of that.
+    pub fn signer(&self) -> Result<OperatorSigner, Problem> {
+        self.accounts()?.signer()
+    }
+
+    fn accounts(&self) -> Result<&AccountsConfig, Problem> {
+        self.configured.accounts.as_ref().ok_or_else(|| {
+            Problem::new(
+                "accounts",
+                "is missing; it says who signs account JWTs (operator_seed or signer_command), and where the writer keeps what is \
+                 wanted of them (file or postgres)",
+            )
+        })
+    }
+
     /// The account's writer.
     ///
     /// # Errors
     /// The configuration says nothing of who signs or where it is kept, or the file cannot be opened.
     pub async fn writer(&self) -> anyhow::Result<Writer> {
         let configured = &self.configured;
-        let accounts = configured.accounts.as_ref().ok_or_else(|| {
-            Problem::new(
-                "accounts",
-                "is missing; it says who signs account JWTs (operator_seed or signer_command), and where the writer keeps what is \
-                 wanted of them (file or postgres)",
-            )
-        })?;
+        let accounts = self.accounts()?;
         let signer = accounts.signer()?;
         configured.operator()?;
         let holder = format!(

@@ -60,7 +60,10 @@ pub enum WriterError {
         account: String,
     },
     /// No server knows it.
-    #[error("account {account}: no server knows it: push its JWT first (nsc push), or check its public key")]
+    #[error(
+        "account {account}: no server knows it: make it (natsgate account create), push its JWT (nsc push), or \
+         check its public key"
+    )]
     UnknownAccount {
         /// The account.
         account: String,
