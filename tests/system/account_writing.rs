@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Output;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_nats::Event;
 use natsgate_accounts::ManagedAccount;
@@ -35,6 +36,13 @@ fn config(cluster: &Cluster) -> String {
         cluster.shim_section(),
         seed.expose_secret()
     )
+}
+
+/// `natsgate all`, whose policy gives members the template.
+async fn gateway(config: &str, issuer: &str) -> Gateway {
+    let folder = Folder::new(&format!("{config}{}", decision_section(issuer, None)));
+    folder.write("policy.yaml", POLICY);
+    Gateway::start_in(folder, "all", SHIM_READY).await
 }
 
 async fn account(folder: &Path, arguments: &[&str]) -> Output {
@@ -71,13 +79,7 @@ async fn a_template_is_pushed_widened_drained_narrowed_and_retired() {
     let provider = provider().await;
     let cluster = Cluster::start(Mode::OperatorWithPushes, false).await;
     let folder = Folder::new(&config(&cluster));
-    let gateway = Folder::new(&format!(
-        "{}{}",
-        config(&cluster),
-        decision_section(provider.issuer(), None)
-    ));
-    gateway.write("policy.yaml", POLICY);
-    let _gateway = Gateway::start_in(gateway, "all", SHIM_READY).await;
+    let _gateway = gateway(&config(&cluster), provider.issuer()).await;
     let watcher = &cluster.break_glass().await;
     let token = provider.issue(alice()).unwrap();
 
@@ -276,9 +278,7 @@ async fn a_root_secret_is_exchanged_under_a_session() {
         &format!("['another secret for this test, 32 bytes', '{ROOT_SECRET}']"),
     );
     assert_ne!(both, config(&cluster));
-    let gateway = Folder::new(&format!("{both}{}", decision_section(provider.issuer(), None)));
-    gateway.write("policy.yaml", POLICY);
-    let _gateway = Gateway::start_in(gateway, "all", SHIM_READY).await;
+    let _gateway = gateway(&both, provider.issuer()).await;
     let watcher = &cluster.break_glass().await;
     let token = provider.issue(alice()).unwrap();
     let session = connect_until(&cluster, &token, async |_| true).await;
@@ -313,13 +313,7 @@ async fn everybody_of_an_account_is_revoked_by_one_push() {
     let provider = provider().await;
     let cluster = Cluster::start(Mode::OperatorWithPushes, false).await;
     let folder = Folder::new(&config(&cluster));
-    let gateway = Folder::new(&format!(
-        "{}{}",
-        config(&cluster),
-        decision_section(provider.issuer(), None)
-    ));
-    gateway.write("policy.yaml", POLICY);
-    let _gateway = Gateway::start_in(gateway, "all", SHIM_READY).await;
+    let _gateway = gateway(&config(&cluster), provider.issuer()).await;
     push(&folder, &member("'projects.{{tag(project)}}.>'")).await;
     let token = provider.issue(alice()).unwrap();
     let session = connect_until(&cluster, &token, async |_| true).await;
@@ -369,4 +363,38 @@ async fn an_account_that_nobody_knows_is_made_once() {
         &done(account(folder.path(), &["push", changes]).await),
         &["template member: new, generation 1"],
     );
+}
+
+#[tokio::test]
+async fn sessions_that_lose_nothing_are_moved_at_the_pace_asked_and_all_of_them() {
+    let provider = provider().await;
+    let cluster = Cluster::start(Mode::OperatorWithPushes, false).await;
+    let folder = Folder::new(&config(&cluster));
+    let _gateway = gateway(&config(&cluster), provider.issuer()).await;
+    push(&folder, &member("'projects.{{tag(project)}}.>'")).await;
+    let token = provider.issue(alice()).unwrap();
+    let mut sessions = Vec::new();
+    for _ in 0..5 {
+        sessions.push(connect_until(&cluster, &token, async |_| true).await);
+    }
+    push(&folder, &member("'projects.{{tag(project)}}.>', 'news.>'")).await;
+    let closed = sessions.iter().map(async |session| {
+        session.event(|event| matches!(event, Event::Disconnected)).await;
+        Instant::now()
+    });
+    let (said, closed) = tokio::join!(
+        async { done(account(folder.path(), &["drain", "--over=2s"]).await) },
+        futures::future::join_all(closed)
+    );
+    says(
+        &said,
+        &["5 sessions that lose nothing were closed", "removed: the key"],
+    );
+    // One every 400 ms; they never come closer together than they are sent, but for a scheduler's whim.
+    let (first, last) = (closed.iter().min().unwrap(), closed.iter().max().unwrap());
+    let took = last.duration_since(*first);
+    assert!(took > Duration::from_secs(1), "{took:?}");
+    for session in &sessions {
+        session.event(|event| matches!(event, Event::Connected)).await;
+    }
 }

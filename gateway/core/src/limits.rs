@@ -27,6 +27,20 @@ pub struct Limits {
     pub times: Option<TimeWindows>,
 }
 
+impl Limits {
+    /// The name of a limit that is set and that a nats-server takes from a session's template and from nowhere else, if one is.
+    pub fn only_in_template(&self) -> Option<&'static str> {
+        [
+            (self.subscriptions.is_some(), "subscriptions"),
+            (self.payload.is_some(), "payload"),
+            (self.data.is_some(), "data"),
+            (self.times.is_some(), "times"),
+        ]
+        .into_iter()
+        .find_map(|(is_set, name)| is_set.then_some(name))
+    }
+}
+
 /// A kind of client connection, by the names a user JWT uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]

@@ -209,25 +209,13 @@ fn one_place(rule: &CompiledRule, key: &str, errors: &mut Errors) {
         .limits
         .as_ref()
         .filter(|_| rule.template.is_some())
-        .and_then(template_takes)
+        .and_then(Limits::only_in_template)
     {
         errors.add(
             format!("{key}.limits.{what}"),
             "nats-server takes it from the template alone; write it there",
         );
     }
-}
-
-/// What of `limits` a nats-server takes from a session's template and from nowhere else, if there is any of it.
-pub(crate) fn template_takes(limits: &Limits) -> Option<&'static str> {
-    [
-        (limits.subscriptions.is_some(), "subscriptions"),
-        (limits.payload.is_some(), "payload"),
-        (limits.data.is_some(), "data"),
-        (limits.times.is_some(), "times"),
-    ]
-    .into_iter()
-    .find_map(|(is_set, name)| is_set.then_some(name))
 }
 
 fn account_template(

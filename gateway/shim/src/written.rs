@@ -118,15 +118,8 @@ pub fn by_template(
     account: &ManagedAccount,
     keys: &ScopedKeys,
 ) -> Result<Written, NotWritten> {
-    for (is_set, what) in [
-        (limits.subscriptions.is_some(), "subscriptions"),
-        (limits.payload.is_some(), "payload"),
-        (limits.data.is_some(), "data"),
-        (limits.times.is_some(), "times"),
-    ] {
-        if is_set {
-            return Err(NotWritten::Limited { what });
-        }
+    if let Some(what) = limits.only_in_template() {
+        return Err(NotWritten::Limited { what });
     }
     let template = used.template.clone();
     let Some(state) = account.template(&used.template) else {

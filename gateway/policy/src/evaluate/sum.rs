@@ -11,7 +11,6 @@ use natsgate_core::{
 };
 
 use super::denied;
-use crate::compile::template_takes;
 use crate::facts::{Facts, Values};
 use crate::limits;
 use crate::policy::{CompiledRule, CompiledTemplate, SubscribeTemplate};
@@ -164,7 +163,7 @@ impl Sum {
             Some((Place::AccountDefaults, _)) => return Ok(Rights::AccountDefaults),
             Some((Place::Template(template), _)) => template,
         };
-        if let Some(what) = template_takes(&self.limits) {
+        if let Some(what) = self.limits.only_in_template() {
             let detail = format!(
                 "a rule that matches limits {what}, which nats-server takes from the template {template} alone; write it there"
             );
