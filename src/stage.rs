@@ -27,6 +27,9 @@ const READY_WITHIN: Duration = Duration::from_secs(10);
 /// The file that configures `natsgate account`.
 const ACCOUNT_CONFIGURATION: &str = "account.yaml";
 
+/// A file of changes, to begin with: what guests may do.
+const GUESTS: &str = "guests.yaml";
+
 /// The rules: members of a project may publish into it and read all of it; who is in none gets the account's default permissions.
 const POLICY: &str = "\
 version: 1
@@ -149,6 +152,11 @@ impl Stage {
             seed.expose_secret()
         );
         write(folder.path(), ACCOUNT_CONFIGURATION, &writer)?;
+        write(
+            folder.path(),
+            GUESTS,
+            "version: 1\ndefault_permissions:\n  subscribe: { allow: ['news.>'] }\n",
+        )?;
         let gateway = launch(folder.path()).await?;
         let what = format!(
             "natsgate all, its API at {api}, configured by {}",
@@ -199,6 +207,11 @@ impl Stage {
     /// The configuration file of `natsgate account`, which alone has the operator's key.
     pub fn account_configuration(&self) -> PathBuf {
         self.folder.path().join(ACCOUNT_CONFIGURATION)
+    }
+
+    /// A file of changes to try `natsgate account` with.
+    pub fn guests(&self) -> PathBuf {
+        self.folder.path().join(GUESTS)
     }
 
     /// Runs `natsgate account push` with a file of `changes`. Returns what it said.

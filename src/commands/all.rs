@@ -85,6 +85,19 @@ pub async fn prepare(loaded: &Loaded) -> anyhow::Result<Prepared> {
         .accounts
         .as_ref()
         .filter(|_| decision.can_write_accounts());
+    if let Some(accounts) = &loaded.config.accounts {
+        if served.is_none() {
+            warn!(
+                "the account API is not served: no caller of decision.callers has a scope of it, or decision.listen is not set"
+            );
+        }
+        if !accounts.callers.is_empty() || accounts.listen.is_some() || !accounts.clusters.is_empty() {
+            warn!(
+                "accounts.callers, accounts.listen and accounts.clusters are not used: `natsgate all` serves the account API at \
+                 decision.listen, to decision.callers, for its own cluster"
+            );
+        }
+    }
     let accounts = match served {
         None => None,
         Some(accounts) => {

@@ -45,9 +45,9 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Print an access token for somebody: alice is a member of apollo and hermes, bob of gemini, backend calls the API
+    /// Print an access token for somebody: alice is a member of apollo and hermes, bob of gemini, carol of none, backend calls the API
     Token {
-        /// alice, bob or backend
+        /// alice, bob, carol or backend
         name: String,
     },
     /// Publish a message with a token
@@ -149,11 +149,18 @@ Taking it away again, while {program} sub … runs, as the backend that may:
   {natsgate} revoke principal{endpoint} --issuer {issuer} --subject alice   # until she has a new token
   {natsgate} revoke --direct --config {configuration} everyone   # with nothing but the nats-server
 
+Permissions that change under open connections; carol is a guest, and guests get the account's default permissions:
+
+  {natsgate} account push --config {account} {guests}   # news.> for guests; edit the file, and push it again
+  TOKEN=$({program} token carol) {program} sub news.'>'
+
 The configuration: {configuration}
 Ctrl-C ends it all.",
         token_url = stage.provider.token_url(),
         issuer = stage.provider.issuer(),
         configuration = stage.configuration().display(),
+        account = stage.account_configuration().display(),
+        guests = stage.guests().display(),
     );
     let mut told = 0;
     loop {

@@ -1,7 +1,7 @@
 //! Several clusters as one: the account writer's port to servers, over all of them.
 //!
-//! Only clusters that said who is there are asked anything else until they are asked that again. One that did and then does not say what
-//! it keeps makes the whole question fail, so that what it has is never taken for what others have.
+//! Only clusters that said who is there, and what they keep, are asked anything else until they are asked that again. What one has is never
+//! taken for what others have. A server that several name has to be the same to all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,8 +37,8 @@ struct Known {
     reached: BTreeMap<String, Reached>,
     /// Why the others did not.
     problems: BTreeMap<String, String>,
-    /// The cluster of every server there ever was.
-    homes: BTreeMap<String, String>,
+    /// The clusters that named each server then: where they are joined by gateways, all of them name all.
+    homes: BTreeMap<String, BTreeSet<String>>,
 }
 
 #[derive(Default)]
@@ -62,9 +62,10 @@ impl Clusters {
         &self.clusters
     }
 
-    /// The cluster of this server, if it ever said so.
-    pub fn home_of(&self, server: &str) -> Option<String> {
-        self.known().homes.get(server).cloned()
+    /// Whether the cluster `name` named this server when it was asked last.
+    pub fn has(&self, name: &str, server: &str) -> bool {
+        let known = self.known();
+        known.homes.get(server).is_some_and(|homes| homes.contains(name))
     }
 
     /// Why the cluster `name` did not say who is there when it was asked last.
@@ -133,22 +134,28 @@ impl AccountServers for Clusters {
             (cluster.name.clone(), roster)
         });
         let rosters = join_all(asked).await;
-        let mut all = Vec::new();
+        let mut all: Vec<ServerIdentity> = Vec::new();
         let mut known = self.known();
         known.reached.clear();
         known.problems.clear();
+        known.homes.clear();
         for (name, roster) in rosters {
             match roster {
                 Ok(servers) if !servers.is_empty() => {
                     for server in &servers {
-                        known.homes.insert(server.id.clone(), name.clone());
+                        let homes = known.homes.entry(server.id.clone()).or_default();
+                        homes.insert(name.clone());
                     }
                     let reached = Reached {
                         servers: servers.len(),
                         keeps: false,
                     };
                     known.reached.insert(name, reached);
-                    all.extend(servers);
+                    for server in servers {
+                        if !all.iter().any(|one| one.id == server.id) {
+                            all.push(server);
+                        }
+                    }
                 }
                 Ok(_) => {
                     known.problems.insert(name, "no server answered".to_owned());
@@ -177,14 +184,27 @@ impl AccountServers for Clusters {
         let mut all = BTreeSet::new();
         let answers = join_all(asked).await;
         let mut known = self.known();
+        let mut failed = None;
         for (name, kept) in answers {
-            let kept = kept.map_err(|error| of(&name, error))?;
+            let kept = match kept {
+                Ok(kept) => kept,
+                // What it has is not known, so nothing is pushed over it; the others need not wait for that.
+                Err(error) => {
+                    known.reached.remove(&name);
+                    known.problems.insert(name.clone(), error.to_string());
+                    failed = Some(of(&name, error));
+                    continue;
+                }
+            };
             if let Some(reached) = known.reached.get_mut(&name) {
                 reached.keeps = !kept.is_empty();
             }
             all.extend(kept);
         }
-        Ok(all.into_iter().collect())
+        match failed {
+            Some(error) if known.reached.is_empty() => Err(error),
+            _ => Ok(all.into_iter().collect()),
+        }
     }
 
     async fn in_force(
@@ -193,26 +213,42 @@ impl AccountServers for Clusters {
         account: &str,
         deadline: Deadline,
     ) -> Result<AccountAtServer, AccountServersError> {
-        let home = self.home_of(server);
-        let cluster = self
+        let doing = "asking a server what it has in force of an account";
+        let failed = |cause: String| AccountServersError {
+            doing: doing.to_owned(),
+            cause,
+        };
+        let homes = self.known().homes.get(server).cloned().unwrap_or_default();
+        let mut said: Option<AccountAtServer> = None;
+        for cluster in self
             .clusters
             .iter()
-            .find(|cluster| home.as_ref() == Some(&cluster.name));
-        let cluster = cluster.ok_or_else(|| AccountServersError {
-            doing: "asking a server what it has in force of an account".to_owned(),
-            cause: format!("the server {server} is of no cluster that is known"),
-        })?;
-        let found = cluster.servers.in_force(server, account, deadline).await;
-        let found = found.map_err(|error| of(&cluster.name, error))?;
-        let known = self.known();
-        let keeps = known
-            .reached
-            .get(&cluster.name)
-            .is_some_and(|reached| reached.keeps);
-        Ok(match found {
-            AccountAtServer::NotLoaded if !keeps => AccountAtServer::NotKept,
-            found => found,
-        })
+            .filter(|cluster| homes.contains(&cluster.name))
+        {
+            let reached = self
+                .known()
+                .reached
+                .get(&cluster.name)
+                .map(|reached| reached.keeps);
+            let Some(keeps) = reached else {
+                let why = self.problem(&cluster.name).unwrap_or_default();
+                return Err(failed(format!("cluster {}: {why}", cluster.name)));
+            };
+            let found = cluster.servers.in_force(server, account, deadline).await;
+            let found = match found.map_err(|error| of(&cluster.name, error))? {
+                AccountAtServer::NotLoaded if !keeps => AccountAtServer::NotKept,
+                found => found,
+            };
+            // Nobody speaks for a server of another cluster.
+            if said.as_ref().is_some_and(|before| *before != found) {
+                return Err(failed(format!(
+                    "the clusters {} each say something else of the server {server}",
+                    homes.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+                )));
+            }
+            said = Some(found);
+        }
+        said.ok_or_else(|| failed(format!("the server {server} is of no cluster that is known")))
     }
 
     async fn push(

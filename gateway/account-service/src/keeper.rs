@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use natsgate_accounts::plan::{DefaultsEffect, Sessions};
 use natsgate_accounts::writer::{Report, Request, ServerReport, View};
-use natsgate_accounts::{ManagedAccount, Plan, Writer, WriterError};
+use natsgate_accounts::{ManagedAccount, Operation, Plan, ServerVersion, Writer, WriterError};
 use natsgate_core::{AccountServersError, CloseUntil, ClosedSessions, Deadline};
 
 use crate::clusters::{Cluster, Clusters};
@@ -58,7 +58,7 @@ impl Outcome {
     /// Whether every server of every cluster has what is wanted, and nobody has what he lost.
     pub fn is_complete(&self) -> bool {
         let good = |cluster: &ClusterOutcome| cluster.problem.is_none() && cluster.sessions_problem.is_none();
-        self.report.is_complete() && self.clusters.iter().all(good)
+        self.report.is_complete() && self.report.account.is_some() && self.clusters.iter().all(good)
     }
 }
 
@@ -97,7 +97,9 @@ impl Keeper {
             .await?;
         let mut clusters = self.clusters_of(&pushed.servers);
         if let Some(account) = &pushed.account {
-            self.close_losing(account, pushed.plan.as_ref(), &mut clusters, deadline)
+            let defaults = defaults(&request, &pushed);
+            warn_of_defaults(account, defaults, &pushed, &mut clusters);
+            self.close_losing(account, &pushed, defaults, &mut clusters, deadline)
                 .await;
         }
         Ok(Outcome {
@@ -191,9 +193,7 @@ impl Keeper {
     /// `servers` by cluster; a cluster without any says why.
     fn clusters_of(&self, servers: &[ServerReport]) -> Vec<ClusterOutcome> {
         let of = |cluster: &Cluster| {
-            let home = |server: &&ServerReport| {
-                self.clusters.home_of(&server.server.id).as_ref() == Some(&cluster.name)
-            };
+            let home = |server: &&ServerReport| self.clusters.has(&cluster.name, &server.server.id);
             let servers: Vec<ServerReport> = servers.iter().filter(home).cloned().collect();
             let problem = servers.is_empty().then(|| {
                 let said = self.clusters.problem(&cluster.name);
@@ -213,17 +213,15 @@ impl Keeper {
     async fn close_losing(
         &self,
         account: &ManagedAccount,
-        plan: Option<&Plan>,
+        report: &Report,
+        defaults: Defaults,
         outcomes: &mut [ClusterOutcome],
         deadline: Deadline,
     ) {
         let losing = account.older_keys().losing;
-        let narrowed = plan.is_some_and(|plan| plan.drains.iter().any(|drain| drain.loses));
-        let defaults = plan.and_then(|plan| plan.defaults.as_ref());
-        let not_live = defaults.is_some_and(|change| {
-            matches!(change.effect, DefaultsEffect::Reconnect { .. }) && change.difference.narrows()
-        });
-        if losing.is_empty() && !not_live {
+        // Where it was pushed just now, keys may have become old ones just now.
+        let narrowed = report.pushes > 0;
+        if losing.is_empty() && defaults != Defaults::Close {
             return;
         }
         let deadline = deadline.or_sooner(CLOSE_TIME);
@@ -235,14 +233,18 @@ impl Keeper {
             .filter(|(_, outcome)| outcome.problem.is_none())
             .map(|(cluster, outcome)| {
                 let losing = &losing;
+                let not_live = defaults == Defaults::Close && has_old_servers(outcome);
                 async move {
                     let closed = close(cluster, account, losing, narrowed, not_live, deadline).await;
                     match closed {
                         Ok(ClosedSessions { closed, left }) => {
                             outcome.closed = closed;
-                            outcome.sessions_problem = (left > 0).then(|| {
-                                format!("{left} sessions that lose something are still there: call again")
-                            });
+                            if left > 0 {
+                                let problem = format!(
+                                    "{left} sessions that lose something are still there: call again"
+                                );
+                                outcome.sessions_problem = Some(problem);
+                            }
                         }
                         Err(error) => outcome.sessions_problem = Some(error.to_string()),
                     }
@@ -250,6 +252,73 @@ impl Keeper {
             });
         join_all(closings).await;
     }
+}
+
+/// What is to be done for default permissions that servers do not apply to open connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Defaults {
+    /// Nothing: they did not change, or nobody has less by it.
+    Nothing,
+    /// Whether anybody has less by it is not known, nor whether anybody may be made to reconnect.
+    Warn,
+    /// Who may have them is closed, where servers are too old.
+    Close,
+}
+
+/// What is to be done after `request` for default permissions that are not applied live.
+fn defaults(request: &Request, report: &Report) -> Defaults {
+    let planned = report.plan.as_ref().map(|plan| plan.defaults.as_ref());
+    match planned {
+        Some(None) => Defaults::Nothing,
+        Some(Some(change)) => {
+            let reconnect = matches!(change.effect, DefaultsEffect::Reconnect { .. });
+            match change.difference.narrows() {
+                true if reconnect || request.may_reconnect => Defaults::Close,
+                _ => Defaults::Nothing,
+            }
+        }
+        // Stored before, perhaps by a call that ended half-way: it is done once more rather than not at all.
+        None => {
+            let asked = request
+                .operations
+                .iter()
+                .any(|operation| matches!(operation, Operation::SetDefaults(_) | Operation::ClearDefaults));
+            match asked {
+                true if request.may_reconnect => Defaults::Close,
+                _ if report.pushes > 0 => Defaults::Warn,
+                _ => Defaults::Nothing,
+            }
+        }
+    }
+}
+
+/// Says of clusters that were given the account later that open connections may have default permissions of before.
+fn warn_of_defaults(
+    account: &ManagedAccount,
+    defaults: Defaults,
+    report: &Report,
+    outcomes: &mut [ClusterOutcome],
+) {
+    if defaults != Defaults::Warn || matches!(account.defaults(), Ok(None)) {
+        return;
+    }
+    for outcome in outcomes.iter_mut().filter(|outcome| has_old_servers(outcome)) {
+        let pushed = outcome.servers.iter().any(|server| server.answer.is_some());
+        if pushed && report.pushes > 0 {
+            outcome.sessions_problem = Some(
+                "the account was given to servers that do not apply default permissions to open connections: if those were narrowed \
+                 meanwhile, push them again with may_reconnect"
+                    .to_owned(),
+            );
+        }
+    }
+}
+
+/// Whether a server of the cluster does not apply default permissions to open connections.
+fn has_old_servers(outcome: &ClusterOutcome) -> bool {
+    outcome.servers.iter().any(|server| {
+        !ServerVersion::parse(&server.server.version).is_some_and(ServerVersion::applies_defaults_live)
+    })
 }
 
 /// Closes who loses something in `cluster`: those on the keys `losing` for good, and, where default permissions do `not_live` reach open

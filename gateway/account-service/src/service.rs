@@ -15,7 +15,7 @@ use natsgate_accounts::writer::{Once, Request as Wanted};
 use natsgate_api::fields::Fields;
 use natsgate_api::idempotency::{MAX_KEY, body_digest, key_digest};
 use natsgate_api::{Admitted, Caller, CallerAuthenticator, Gate, Scope, audit, refusal};
-use natsgate_core::Clock;
+use natsgate_core::{Clock, Deadline};
 use natsgate_proto::v1;
 use natsgate_proto::v1::account_service_server::{AccountService, AccountServiceServer};
 use tokio_util::task::TaskTracker;
@@ -66,6 +66,7 @@ pub struct Accounts {
     keepers: Arc<BTreeMap<String, Arc<Keeper>>>,
     callers: Arc<CallerAuthenticator>,
     clock: Arc<dyn Clock>,
+    longest: Duration,
     gate: Gate,
     /// What is under way. It goes on though its caller does not wait for it.
     tasks: TaskTracker,
@@ -105,6 +106,7 @@ impl Accounts {
             ),
             callers,
             clock,
+            longest: limits.max_call_time,
             tasks: TaskTracker::new(),
         }
     }
@@ -171,12 +173,9 @@ impl Accounts {
             once: Some(once),
             ..Wanted::default()
         };
-        let Admitted {
-            caller,
-            deadline,
-            place,
-            ..
-        } = admitted;
+        let Admitted { caller, place, .. } = admitted;
+        // However long the caller waits: it is not to end between storing, pushing and closing.
+        let deadline = Deadline::after(self.longest);
         let (method, reason) = (asked.method, asked.reason);
         let done = self.tasks.spawn(async move {
             // The place is taken until the work is over.

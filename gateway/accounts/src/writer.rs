@@ -226,7 +226,10 @@ impl Writer {
         let done = Cycle::new(&self.shared, request, &mut lease, deadline)
             .run()
             .await;
-        self.give_back(&mut lease).await;
+        // Where servers failed, a push may still be on its way to them: nobody else is to write before the lease is over.
+        if !matches!(done, Err(WriterError::Servers { .. })) {
+            self.give_back(&mut lease).await;
+        }
         done
     }
 

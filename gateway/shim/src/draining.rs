@@ -86,8 +86,8 @@ pub async fn drain(
             if now > give_up {
                 return Ok(drained);
             }
-            let closed = kick(evictor, there, pace).await;
-            drained.closed = drained.closed.saturating_add(closed);
+            let kicked = kick(evictor, there, pace).await;
+            drained.closed = drained.closed.saturating_add(kicked.closed);
             // Who comes after that came with what was remembered for a moment, and is few. If not, kicking faster is no help.
             pace = Duration::ZERO;
             pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
@@ -97,7 +97,8 @@ pub async fn drain(
     }
 }
 
-/// Closes all sessions of `account` (a public key) that one of `keys` (public keys) signed, once, whatever they come back with.
+/// Closes all sessions of `account` (a public key) that one of `keys` (public keys) signed, once, whatever they come back with. Left are
+/// those of which it is not known that they are closed.
 ///
 /// # Errors
 /// [`AccountServersError`] if not all servers tell who is there.
@@ -106,7 +107,7 @@ pub async fn close(
     evictor: &Evictor,
     account: &str,
     keys: &BTreeSet<String>,
-) -> Result<u64, AccountServersError> {
+) -> Result<Drained, AccountServersError> {
     let there = sessions(servers, account, keys).await?;
     Ok(kick(evictor, there, Duration::ZERO).await)
 }
@@ -123,8 +124,8 @@ async fn sessions(
     Ok(concerned.map(|(key, _)| key).collect())
 }
 
-/// Kicks `sessions` evenly over `pace`; returns how many were closed.
-async fn kick(evictor: &Evictor, sessions: Vec<SessionKey>, pace: Duration) -> u64 {
+/// Kicks `sessions` evenly over `pace`.
+async fn kick(evictor: &Evictor, sessions: Vec<SessionKey>, pace: Duration) -> Drained {
     let count = u32::try_from(sessions.len()).unwrap_or(u32::MAX).max(1);
     let begun = Instant::now();
     let step = pace / count;
@@ -135,10 +136,19 @@ async fn kick(evictor: &Evictor, sessions: Vec<SessionKey>, pace: Duration) -> u
             let at = begun.checked_add(step.saturating_mul(number)).unwrap_or(begun);
             tokio::time::sleep_until(at).await;
             let kicked = evictor.kick(&session.server_id, session.client_id, Deadline::after(KICK_TIME));
-            u64::from(kicked.await == Kicked::Closed)
+            match kicked.await {
+                Kicked::Closed => (1, 0),
+                Kicked::Gone => (0, 0),
+                Kicked::Failed(_) => (0, 1),
+            }
         });
     futures::stream::iter(kicks)
         .buffer_unordered(KICKS_AT_ONCE)
-        .fold(0u64, |sum, closed| async move { sum.saturating_add(closed) })
+        .fold(Drained::default(), |sum, (closed, left): (u64, u64)| async move {
+            Drained {
+                closed: sum.closed.saturating_add(closed),
+                left: sum.left.saturating_add(left),
+            }
+        })
         .await
 }

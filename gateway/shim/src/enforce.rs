@@ -225,14 +225,21 @@ impl Enforcer {
         if look.is_empty() {
             return;
         }
+        // Those that were there before the log was read are held against all of it.
+        let (close, look): (Vec<_>, Vec<_>) = look
+            .into_iter()
+            .partition(|key| before.is_none() && self.registry.is_closed_since(key, self.is_confirmed()));
         let enforcer = Arc::clone(self);
         self.tasks.spawn(async move {
             let job = Job::begin(EntryId([0; 16]), now);
-            job.found(look.len());
+            job.found(close.len().saturating_add(look.len()));
             let pace = Pace::Spread {
                 over: enforcer.settings.spread,
             };
-            enforcer.look_first(look, pace, &job).await;
+            tokio::join!(
+                enforcer.close(close, Pace::Immediate, &job),
+                enforcer.look_first(look, pace, &job)
+            );
             info!(
                 closed = job.closed(),
                 spared = job.spared_count(),

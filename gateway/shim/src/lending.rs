@@ -167,9 +167,7 @@ impl AccountSessions for SystemAccounts {
                 CloseUntil::Gone => {
                     drain(&self.servers, &self.evictor, account, issuers, Duration::ZERO).await
                 }
-                CloseUntil::Once => close(&self.servers, &self.evictor, account, issuers)
-                    .await
-                    .map(|closed| Drained { closed, left: 0 }),
+                CloseUntil::Once => close(&self.servers, &self.evictor, account, issuers).await,
             }
         };
         let closed = deadline.bound(closing).await;

@@ -71,8 +71,11 @@ pub(crate) async fn be_present(
                     missed.notify_one();
                 }
                 enforcer.peers.learn(Some(present));
-                enforcer.take_over().await;
-                enforcer.found.cancel();
+                // Before the log was read there is nothing to hold them against.
+                if enforcer.registry.applied().is_some() {
+                    enforcer.take_over().await;
+                    enforcer.found.cancel();
+                }
             }
             Err(error) => {
                 if std::mem::replace(&mut reached, false) {

@@ -24,6 +24,12 @@ pub(super) fn run(which: &Which) -> anyhow::Result<ExitCode> {
     lifecycle::block_on(async {
         let site = Site::reach(configured).await?;
         let signer = site.signer()?;
+        if site.writer().await?.is_written(Deadline::after(TIME)).await? {
+            bail!(
+                "the account {} was written before: natsgate account push gives it to servers that lack it",
+                site.key()
+            );
+        }
         let servers = site.at_servers();
         let roster = servers.all_servers(Deadline::after(TIME)).await?;
         let known = servers.look_up(site.key(), Deadline::after(TIME)).await?;

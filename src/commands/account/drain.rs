@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use natsgate_accounts::account::{OlderKeys, TemplateState};
 use natsgate_accounts::writer::Request;
 use natsgate_accounts::{ManagedAccount, Operation, ScopeRole};
@@ -86,14 +86,14 @@ pub(super) async fn move_sessions(site: &Site, who: Who, over: Duration) -> anyh
     Ok(Moved { drained, others })
 }
 
-/// Closes those once to whom the newest gives less; how many.
+/// Closes those once to whom the newest gives less.
 ///
 /// # Errors
 /// The servers do not tell who is there.
-pub(super) async fn close_losing(site: &Site) -> anyhow::Result<u64> {
+pub(super) async fn close_losing(site: &Site) -> anyhow::Result<Drained> {
     let losing = site.account().await?.older_keys().losing;
     if losing.is_empty() {
-        return Ok(0);
+        return Ok(Drained::default());
     }
     let closed = close(site.at_servers(), &site.evictor().await?, site.key(), &losing).await;
     closed.context("closing sessions that lose something")
@@ -105,6 +105,15 @@ pub(super) async fn close_losing(site: &Site) -> anyhow::Result<u64> {
 /// What is wrong, or why a key was not taken out.
 pub(super) fn run(which: &Which, over: Duration) -> anyhow::Result<ExitCode> {
     let configured = Configured::load(which)?;
+    // Keys that are taken out here go everywhere, and with them the sessions there that were not moved.
+    let clusters = configured.clusters();
+    if clusters.len() > 1 {
+        bail!(
+            "the account is written for several clusters ({}), and this command sees the sessions of one: those of the others \
+             would all be closed at once when the keys go",
+            clusters.join(", ")
+        );
+    }
     lifecycle::block_on(async {
         let site = Site::reach(configured).await?;
         // Who is moved has to find the newest generation everywhere.

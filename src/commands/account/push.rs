@@ -8,7 +8,7 @@ use natsgate_accounts::Operation;
 use natsgate_accounts::plan::DefaultsEffect;
 use natsgate_accounts::writer::{Report, Request, Standing, Writer, WriterError};
 use natsgate_core::Deadline;
-use natsgate_shim::draining::close;
+use natsgate_shim::draining::{Drained, close};
 
 use super::drain::{Who, close_losing, move_sessions};
 use super::site::{Configured, Site};
@@ -56,9 +56,16 @@ pub(super) fn push(
         let_go(&writer, &pushed).await;
         let report = pushed.context("pushing the account")?;
         tell(&report)?;
-        close_where_defaults_do_not_reach(&site, &report).await?;
+        let unreached = site.others();
+        if !unreached.is_empty() {
+            note(&format!(
+                "NOT COMPLETE: nothing of it is in the clusters {} until natsgate accounts runs, which gives it to them",
+                unreached.join(", ")
+            ));
+        }
+        let left = close_where_defaults_do_not_reach(&site, &report).await?;
         if !report.is_complete() {
-            let closed = close_losing(&site).await?;
+            let closed = close_losing(&site).await?.closed;
             note(&format!(
                 "NOT COMPLETE: not every server has it. Push the same again once they are there. {closed} sessions that lose something \
                  were closed, and may have come back with what they had where a server does not have it"
@@ -73,6 +80,9 @@ pub(super) fn push(
                 "{waiting} sessions of older generations lose nothing and stay; to move them: natsgate account drain"
             ))?;
         }
+        if left > 0 || !unreached.is_empty() {
+            return Ok(ExitCode::from(EXIT_INCOMPLETE));
+        }
         Ok(moved.exit_code())
     })
 }
@@ -86,12 +96,13 @@ pub(super) async fn let_go(writer: &Writer, pushed: &Result<Report, WriterError>
     }
 }
 
-/// Closes sessions that may have default permissions which their server does not take away from them by itself.
-async fn close_where_defaults_do_not_reach(site: &Site, report: &Report) -> anyhow::Result<()> {
+/// Closes sessions that may have default permissions which their server does not take away from them by itself. Returns of how many it is
+/// not known that they are closed.
+async fn close_where_defaults_do_not_reach(site: &Site, report: &Report) -> anyhow::Result<u64> {
     let change = report.plan.as_ref().and_then(|plan| plan.defaults.as_ref());
-    let Some(change) = change else { return Ok(()) };
+    let Some(change) = change else { return Ok(0) };
     if !matches!(change.effect, DefaultsEffect::Reconnect { .. }) || !change.difference.narrows() {
-        return Ok(());
+        return Ok(0);
     }
     let account = site.account().await?;
     let there = site.sessions().await?;
@@ -100,10 +111,17 @@ async fn close_where_defaults_do_not_reach(site: &Site, report: &Report) -> anyh
         .into_keys()
         .filter(|key| account.is_plain_key(key))
         .collect();
-    let closed = close(site.at_servers(), &site.evictor().await?, site.key(), &plain).await?;
+    let Drained { closed, left } =
+        close(site.at_servers(), &site.evictor().await?, site.key(), &plain).await?;
     say(format!(
         "{closed} sessions were closed that may have the default permissions, since not every server applies them to open connections"
-    ))
+    ))?;
+    if left > 0 {
+        note(&format!(
+            "NOT COMPLETE: {left} more could not be closed; push the same again"
+        ));
+    }
+    Ok(left)
 }
 
 pub(super) fn tell(report: &Report) -> anyhow::Result<()> {

@@ -55,6 +55,11 @@ impl Configured {
         })
     }
 
+    /// The clusters that the account is written for, as far as the configuration names them.
+    pub fn clusters(&self) -> &[String] {
+        self.accounts.as_ref().map_or(&[], |accounts| &accounts.clusters)
+    }
+
     /// One of the operator's public keys.
     ///
     /// # Errors
@@ -226,6 +231,13 @@ impl Site {
             Some(eviction) => Evictor::new(connect_now(eviction, "account, eviction").await?),
             None => Evictor::new(self.client.clone()),
         })
+    }
+
+    /// The clusters that the account is written for, but for the one that is reached.
+    pub fn others(&self) -> Vec<&str> {
+        let all = self.configured.clusters().iter().map(String::as_str);
+        all.filter(|cluster| *cluster != self.configured.settings.cluster)
+            .collect()
     }
 
     /// The account's configured name.

@@ -54,9 +54,12 @@ impl LinkedCluster {
         ));
         let mut left = u32::try_from(shims.len()).unwrap_or(u32::MAX);
         for shim in shims {
-            // What is left of the time is for the others too.
-            let share = deadline.remaining() / left.max(1);
+            // Closing sessions takes its time; yet something is left for another shim.
             left = left.saturating_sub(1);
+            let share = match left {
+                0 => deadline.remaining(),
+                _ => deadline.remaining().mul_f64(0.75),
+            };
             last = match shim.ask(ask.clone(), deadline.or_sooner(share)).await {
                 Ok(Answer::Failure(failure)) => message::failure(failure),
                 Ok(answer) => match read(answer) {

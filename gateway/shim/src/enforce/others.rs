@@ -225,7 +225,7 @@ impl Enforcer {
             });
             match against {
                 // Of before an epoch: what the log still has of it is carried out, the rest made up for.
-                None if self.registry.is_closed_since(&key) => close.push(key),
+                None if self.registry.is_closed_since(&key, self.is_confirmed()) => close.push(key),
                 None => look.push(key),
                 Some(entries) if entries.is_empty() => {}
                 Some(entries) => {

@@ -77,9 +77,9 @@ impl Taken {
         self.applied = Some(position);
     }
 
-    /// Which of `entries`, all that the log holds now, oldest first, were not taken in. None if none was before: then they are
-    /// of before this shim, and what it finds is held against them when it is found.
-    pub(super) fn missed(&self, entries: &[Arc<LogEntry>]) -> Vec<Arc<LogEntry>> {
+    /// Which of `entries`, all that the log holds in the epoch `now`, oldest first, were not taken in. None if none was before: then they
+    /// are of before this shim, and what it finds is held against them.
+    pub(super) fn missed(&self, now: Epoch, entries: &[Arc<LogEntry>]) -> Vec<Arc<LogEntry>> {
         let Some(applied) = self.applied else {
             return Vec::new();
         };
@@ -87,21 +87,22 @@ impl Taken {
         let first = first_later(&applied, entries.iter()).unwrap_or(0);
         let missed = entries.iter().skip(first).filter(|entry| {
             let Revision { epoch, sequence } = entry.revision;
-            // Of these nothing is remembered any more, so they were there long before.
-            let long_before = epoch != applied.epoch && sequence <= self.floor;
-            !remembered.contains(&entry.id) && !self.past.contains(&epoch) && !long_before
+            // Of these nothing is remembered any more, so they were there long before. What is of the epoch that begins now was not.
+            let before = self.past.contains(&epoch) || epoch != applied.epoch && sequence <= self.floor;
+            !remembered.contains(&entry.id) && (epoch == now && epoch != applied.epoch || !before)
         });
         missed.cloned().collect()
     }
 
     /// The entries that are remembered and came after `as_of`, be it of another epoch; none if that cannot be told. All of this epoch came
-    /// after those that are over.
-    pub(super) fn later(&self, as_of: &Revision) -> impl Iterator<Item = &Arc<LogEntry>> {
+    /// after those that are over. So they did after those that were never heard of, if this one is known to be the `newest`.
+    pub(super) fn later(&self, as_of: &Revision, newest: bool) -> impl Iterator<Item = &Arc<LogEntry>> {
         let first = first_later(as_of, self.recent.iter()).or_else(|| {
             let now = self
                 .applied
-                .filter(|_| self.past.contains(&as_of.epoch))
-                .map(|applied| applied.epoch)?;
+                .filter(|_| newest || self.past.contains(&as_of.epoch))
+                .map(|applied| applied.epoch)
+                .filter(|now| *now != as_of.epoch)?;
             self.recent.iter().position(|entry| entry.revision.epoch == now)
         });
         self.recent.iter().skip(first.unwrap_or(self.recent.len()))
@@ -171,7 +172,7 @@ impl Taken {
         let Since::Entries(entries) = self.since(&as_of) else {
             // Never back; and no further where an entry of another epoch is still to close it.
             let back = as_of.epoch == end.epoch && as_of.sequence > end.sequence;
-            let stays = back || self.later(&as_of).any(|entry| closes(&entry));
+            let stays = back || self.later(&as_of, false).any(|entry| closes(&entry));
             return Some(if stays { as_of } else { end });
         };
         // The newest stands first.

@@ -46,7 +46,7 @@ impl Registry {
     pub fn jump(&self, held: Held) -> Jumped {
         let mut state = self.state();
         let entries: Vec<Arc<LogEntry>> = held.entries.into_iter().map(Arc::new).collect();
-        let missed = state.taken.missed(&entries);
+        let missed = state.taken.missed(held.position.epoch, &entries);
         state.taken.jump(held.position, held.before, entries);
         let struck = |entry: Arc<LogEntry>| {
             let struck = state.struck_by(&entry);
@@ -72,7 +72,7 @@ impl Registry {
             session.owner == Owner::Me
                 && session.phase != Phase::Asked
                 && !state.taken.covers(session.as_of(), &entry.revision)
-                && touches(entry, session) != Touch::No
+                && session.is_closed_by(touches(entry, session))
         };
         let is = |id: Id| state.sessions.get(&id).is_some_and(concerned);
         match entry.change.effect().touches {
@@ -122,9 +122,9 @@ impl Registry {
         concerning(session, entries.iter().filter(later).cloned())
     }
 
-    /// Whether an entry that is remembered came for certain after what the session `key` is valid as of, though in another
-    /// epoch, and closes it whatever it would get.
-    pub fn is_closed_since(&self, key: &SessionKey) -> bool {
+    /// Whether an entry that is remembered came for certain after what the session `key` is valid as of, be it of another epoch, and
+    /// closes it whatever it would get. `newest`: the log's epoch is known to be the newest there is.
+    pub fn is_closed_since(&self, key: &SessionKey, newest: bool) -> bool {
         let state = self.state();
         let Some(session) = state.session(key) else {
             return false;
@@ -132,7 +132,7 @@ impl Registry {
         let Some(as_of) = session.as_of() else {
             return false;
         };
-        let mut later = state.taken.later(&as_of);
+        let mut later = state.taken.later(&as_of, newest);
         later.any(|entry| {
             let touch = touches(entry, session);
             entry.change.effect().measure == Measure::Kick && session.is_closed_by(touch)

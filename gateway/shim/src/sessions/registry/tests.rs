@@ -549,8 +549,18 @@ fn what_a_log_held_before_this_shim_began_was_not_missed() {
     registry.seen(found(1, "gone", Some(at(1))));
     registry.seen(found(2, "gone", Some(at(2))));
     registry.seen(found(3, "gone", Some(Revision::new(epoch(9), 1))));
-    let closed = [1, 2, 3].map(|client| registry.is_closed_since(&key(client)));
+    let closed = [1, 2, 3].map(|client| registry.is_closed_since(&key(client), false));
     assert_eq!(closed, [true, false, false]);
+    // One of an epoch that nobody here has heard of is of before the newest.
+    let now = Revision::new(epoch(3), 3);
+    registry.take(&Arc::new(LogEntry {
+        revision: now,
+        ..LogEntry::clone(&entry(3, person("alice")))
+    }));
+    assert!(!registry.is_closed_since(&key(3), false));
+    assert!(registry.is_closed_since(&key(3), true));
+    registry.seen(found(4, "gone", Some(now)));
+    assert!(!registry.is_closed_since(&key(4), true));
 }
 
 #[test]
@@ -589,7 +599,7 @@ fn looking_at_a_session_of_an_epoch_that_is_over_does_not_carry_out_what_closes_
         // What its shim told of it before is learned; then it is taken over, and looked at.
         let now = Revision::new(epoch(2), 2);
         registry.renew(&key(1), Some(at(1)), 0, facts(&concerned()));
-        assert!(registry.is_closed_since(&key(1)), "{selector:?}");
+        assert!(registry.is_closed_since(&key(1), false), "{selector:?}");
         registry.hand_over(&key(1), Owner::Me);
         registry.renew(&key(1), Some(now), 0, facts(&concerned()));
         assert!(registry.is_left(&closing), "{selector:?}");
@@ -607,4 +617,17 @@ fn looking_at_a_session_of_an_epoch_that_is_over_does_not_carry_out_what_closes_
     let now = Some(Revision::new(epoch(2), 2));
     registry.renew(&key(1), now, 0, facts(&concerned()));
     assert_eq!(registry.get(&key(1)).unwrap().as_of(), now);
+}
+
+#[test]
+fn a_log_that_begins_anew_with_low_sequences_is_carried_out() {
+    let (registry, _told) = Registry::new("me");
+    registry.jump(held(at(9), &[]));
+    let_in(&registry, 1, at(9), &about("alice", &[]));
+    let first = LogEntry {
+        revision: Revision::new(epoch(2), 1),
+        ..LogEntry::clone(&entry(1, person("alice")))
+    };
+    let jumped = registry.jump(held(first.revision, &[Arc::new(first)]));
+    assert_eq!(missed(&jumped), [(1, vec![1])]);
 }
